@@ -1,0 +1,151 @@
+// Package cluster holds what Herald knows of a Kubernetes cluster, as plain
+// values. Nothing here speaks to an API server; internal/kube fills these in.
+//
+// A Snapshot is shared between goroutines: its holders must not change it.
+package cluster
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Names that users write into their objects. They are API: a rename breaks them.
+const (
+	// Class is the spec.loadBalancerClass that asks for Herald by name. A
+	// Service without a class is Herald's too.
+	Class = "heraldlb.io/herald"
+
+	// AnnotationPrefix marks the annotations that a Snapshot keeps.
+	AnnotationPrefix = "heraldlb.io/"
+
+	// AnnotationAddresses asks for addresses: one, or one per family, with a
+	// comma between them.
+	AnnotationAddresses = "heraldlb.io/load-balancer-ips"
+
+	// AnnotationPool asks for an address out of the named pool.
+	AnnotationPool = "heraldlb.io/address-pool"
+
+	// AnnotationSharingKey lets Services with the same value, in any namespace,
+	// share one address as long as their ports differ.
+	AnnotationSharingKey = "heraldlb.io/allow-shared-ip"
+
+	// ConditionAllocated is the type of the condition that the allocator writes
+	// to status.conditions of each Service of its class.
+	ConditionAllocated = "heraldlb.io/Allocated"
+
+	// LabelExclude is Kubernetes' own label for nodes that external load
+	// balancers must leave out (KEP-1143).
+	LabelExclude = "node.kubernetes.io/exclude-from-external-load-balancers"
+)
+
+// Snapshot is the cluster at one moment.
+type Snapshot struct {
+	Services []Service // sorted by Key
+	Nodes    []Node    // sorted by Name
+}
+
+// Service is a Service together with its endpoints.
+type Service struct {
+	Namespace, Name string
+	UID             string
+	Created         time.Time
+	Deleting        bool // has a deletionTimestamp
+
+	LoadBalancer bool   // spec.type is LoadBalancer
+	Class        string // spec.loadBalancerClass; empty when unset
+	Labels       map[string]string
+	Annotations  map[string]string // only those under AnnotationPrefix
+
+	Families       []Family     // spec.ipFamilies, in order
+	FamilyPolicy   FamilyPolicy // spec.ipFamilyPolicy
+	LoadBalancerIP string       // spec.loadBalancerIP, as written
+	Ports          []Port
+	LocalOnly      bool // spec.externalTrafficPolicy is Local
+
+	Ingress   []netip.Addr // status.loadBalancer.ingress[*].ip, in order
+	Condition Condition    // of type ConditionAllocated; zero when absent
+
+	Endpoints []Endpoint // one per address, merged over all EndpointSlices
+}
+
+// Key is namespace/name, as kubectl and events print it.
+func (s Service) Key() string { return s.Namespace + "/" + s.Name }
+
+// Ours tells whether Herald is responsible for the Service.
+func (s Service) Ours() bool {
+	return s.LoadBalancer && (s.Class == "" || s.Class == Class)
+}
+
+// Family is an IP family, named as spec.ipFamilies names it.
+type Family string
+
+// The two families.
+const (
+	IPv4 Family = "IPv4"
+	IPv6 Family = "IPv6"
+)
+
+// FamilyOf is the family of an address. A 4-in-6 address counts as IPv6, so
+// unmap addresses where they enter.
+func FamilyOf(a netip.Addr) Family {
+	if a.Is4() {
+		return IPv4
+	}
+	return IPv6
+}
+
+// FamilyPolicy is a value of spec.ipFamilyPolicy.
+type FamilyPolicy string
+
+// The policies of the Kubernetes API.
+const (
+	SingleStack      FamilyPolicy = "SingleStack"
+	PreferDualStack  FamilyPolicy = "PreferDualStack"
+	RequireDualStack FamilyPolicy = "RequireDualStack"
+)
+
+// Port is one port that a Service listens on.
+type Port struct {
+	Protocol string // TCP, UDP or SCTP
+	Port     uint16
+}
+
+// Condition is what the allocator said of a Service last.
+type Condition struct {
+	Allocated bool // status is "True"
+	Reason    string
+	Message   string
+}
+
+// Endpoint is one address behind a Service.
+type Endpoint struct {
+	Addr  netip.Addr
+	Node  string // empty: on no node that is known
+	Ready bool   // takes new connections
+	// Serving is Ready without regard to termination: kube-proxy sends to
+	// endpoints that serve while they terminate when a node has no ready one
+	// (KEP-1669).
+	Serving     bool
+	Terminating bool
+	Pod         string // namespace/name where targetRef names one
+}
+
+// Node is a Kubernetes Node.
+type Node struct {
+	Name               string
+	Labels             map[string]string
+	Addrs              []netip.Addr // InternalIP addresses, in order
+	Ready              bool         // condition Ready is True
+	NetworkUnavailable bool         // condition NetworkUnavailable is True
+	Unschedulable      bool         // cordoned
+}
+
+// Addr is the node's first InternalIP of a family, or the zero Addr.
+func (n Node) Addr(f Family) netip.Addr {
+	for _, a := range n.Addrs {
+		if FamilyOf(a) == f {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
