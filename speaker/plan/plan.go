@@ -6,7 +6,9 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/internal/cluster"
@@ -23,6 +25,7 @@ type Input struct {
 // Table is the whole truth about one node: what is not in it is withdrawn. The
 // zero value announces nothing. All slices are sorted.
 type Table struct {
+	Self      string     // name of this node
 	ASN       uint32     // ours
 	RouterID  netip.Addr // IPv4; invalid: no BGP
 	NextHops  NextHops
@@ -63,7 +66,7 @@ type Decision struct {
 	Announce bool
 	Reason   Reason
 	Detail   string       // what a person needs beside the Reason; may be empty
-	Weight   uint32       // this node's; 0 unless Announce
+	Weight   uint32       // this node's, exact; 0 unless Announce. Damp may hold the announced one back.
 	Nodes    []NodeWeight // every node that announces the address, sorted by name
 }
 
@@ -71,4 +74,90 @@ type Decision struct {
 type NodeWeight struct {
 	Node   string
 	Weight uint32
+}
+
+// Compute returns everything that the node in.Self must announce.
+func Compute(in Input) Table {
+	if in.Config == nil {
+		return Table{}
+	}
+	nodes := nodesOf(in.Cluster.Nodes)
+	t := Table{
+		Self:     in.Self,
+		ASN:      in.Config.BGP.ASN,
+		RouterID: routerID(nodes.byName[in.Self]),
+		NextHops: NextHops{
+			IPv4: nodes.byName[in.Self].Addr(cluster.IPv4),
+			IPv6: nodes.byName[in.Self].Addr(cluster.IPv6),
+		},
+		Sessions: sessions(in.Config.Peers),
+	}
+	byAddr, waiting := sharers(in.Cluster.Services)
+	t.Decisions = waiting
+	for addr, services := range byAddr {
+		t.Decisions = append(t.Decisions, decide(in, nodes, addr, services)...)
+	}
+	slices.SortFunc(t.Decisions, func(a, b Decision) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), a.Addr.Compare(b.Addr))
+	})
+	t.Routes = routes(t.Decisions, t.Sessions)
+	return t
+}
+
+// sharers groups the Services by address. A Service that waits for an address
+// gets its decision here.
+func sharers(services []cluster.Service) (map[netip.Addr][]cluster.Service, []Decision) {
+	byAddr := make(map[netip.Addr][]cluster.Service, len(services))
+	var waiting []Decision
+	for _, s := range services {
+		if !s.Ours() || s.Deleting {
+			continue
+		}
+		for _, a := range s.Ingress {
+			byAddr[a] = append(byAddr[a], s)
+		}
+		if len(s.Ingress) == 0 {
+			waiting = append(waiting, Decision{Service: s.Key(), Reason: NoAddress, Detail: s.Condition.Message})
+		}
+	}
+	for _, s := range byAddr {
+		slices.SortFunc(s, func(a, b cluster.Service) int { return cmp.Compare(a.Key(), b.Key()) })
+	}
+	return byAddr, waiting
+}
+
+func sessions(peers []config.Peer) []Session {
+	out := make([]Session, 0, len(peers))
+	for _, p := range peers {
+		out = append(out, Session{
+			Name:             p.Name,
+			Address:          p.Address,
+			Port:             p.Port,
+			ASN:              p.ASN,
+			HoldTime:         p.HoldTime,
+			KeepaliveTime:    p.KeepaliveTime,
+			ConnectRetryTime: p.ConnectRetryTime,
+			LinkBandwidth:    p.LinkBandwidth,
+		})
+	}
+	slices.SortFunc(out, func(a, b Session) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// routes has one route per session and announced address, however many Services
+// share the address.
+func routes(decisions []Decision, sessions []Session) []Route {
+	var out []Route
+	for _, d := range decisions {
+		if !d.Announce {
+			continue
+		}
+		for _, s := range sessions {
+			out = append(out, Route{Peer: s.Name, Prefix: netip.PrefixFrom(d.Addr, d.Addr.BitLen()), Weight: d.Weight})
+		}
+	}
+	slices.SortFunc(out, func(a, b Route) int {
+		return cmp.Or(cmp.Compare(a.Peer, b.Peer), a.Prefix.Addr().Compare(b.Prefix.Addr()))
+	})
+	return slices.Compact(out)
 }

@@ -1,0 +1,71 @@
+package plan
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/internal/cluster"
+)
+
+// nodes are the cluster's nodes and which of them may announce.
+type nodes struct {
+	byName map[string]cluster.Node
+	barred map[string]Reason // why a node may not announce; absent: it may
+	all    []NodeWeight      // every node that may, weight 1: shared by all Cluster Services
+}
+
+func nodesOf(list []cluster.Node) nodes {
+	n := nodes{byName: make(map[string]cluster.Node, len(list)), barred: map[string]Reason{}}
+	// Readiness counts only while some node has it: when the control plane has
+	// lost sight of all of them, withdrawing everything would turn its trouble
+	// into an outage.
+	anyReady := slices.ContainsFunc(list, func(x cluster.Node) bool { return x.Ready })
+	for _, x := range list {
+		n.byName[x.Name] = x
+		if r, barred := barredBy(x, anyReady); barred {
+			n.barred[x.Name] = r
+			continue
+		}
+		n.all = append(n.all, NodeWeight{Node: x.Name, Weight: 1})
+	}
+	sortNodes(n.all)
+	return n
+}
+
+func barredBy(x cluster.Node, anyReady bool) (Reason, bool) {
+	if _, excluded := x.Labels[cluster.LabelExclude]; excluded {
+		return NodeExcluded, true
+	}
+	if x.NetworkUnavailable {
+		return NodeNetworkUnavailable, true
+	}
+	if anyReady && !x.Ready {
+		return NodeNotReady, true
+	}
+	return "", false
+}
+
+// may tells whether the named node may announce, and else why not.
+func (n nodes) may(name string) (Reason, bool) {
+	if _, ok := n.byName[name]; !ok {
+		return NodeUnknown, false
+	}
+	r, barred := n.barred[name]
+	return r, !barred
+}
+
+// routerID is the node's IPv4 address. A node without one gets an identifier
+// hashed from its name: RFC 6286 asks only that it be unique within the AS and
+// not zero.
+func routerID(n cluster.Node) netip.Addr {
+	if a := n.Addr(cluster.IPv4); a.IsValid() || n.Name == "" {
+		return a
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(n.Name)) // never fails
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], max(1, h.Sum32()))
+	return netip.AddrFrom4(b)
+}
