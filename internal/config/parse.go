@@ -1,0 +1,83 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Parse reads a configuration. It is strict: whatever it does not know is an
+// error. Its error is always of type Problems, with every fault in it.
+//
+// The document is read as a tree and not into a struct, because a decoder stops
+// at its first fault and knows no paths.
+func Parse(data []byte) (*Config, error) {
+	var f faults
+	root, err := document(data)
+	if err != nil {
+		return nil, Problems{{Message: err.Error()}}
+	}
+	c := readConfig(spot{root, "", &f})
+	if ps := f.problems(); len(ps) > 0 {
+		return nil, ps
+	}
+	return c, nil
+}
+
+var errEmpty = errors.New("the document is empty; write apiVersion: " + APIVersion + " and at least one pool")
+
+// document is the root of the one YAML document in data.
+func document(data []byte) (*yaml.Node, error) {
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	switch err := d.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, errEmpty
+	case err != nil:
+		return nil, syntaxError(data, err)
+	}
+	root := doc.Content[0]
+	if root.ShortTag() == "!!null" {
+		return nil, errEmpty
+	}
+	switch err := d.Decode(&yaml.Node{}); {
+	case err == nil:
+		return nil, errors.New("more than one YAML document; write one, without a second ---")
+	case !errors.Is(err, io.EOF):
+		return nil, syntaxError(data, err)
+	}
+	return root, nil
+}
+
+func syntaxError(data []byte, err error) error {
+	msg := "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")
+	if strings.Contains(msg, "cannot start any token") && bytes.ContainsRune(data, '\t') {
+		msg += "; indent with spaces, not tabs"
+	}
+	return errors.New(msg)
+}
+
+func readConfig(root spot) *Config {
+	c := &Config{BGP: defaultBGP()}
+	var pools poolReader
+	var peers peerReader
+	bgp, asn := root, spot{}
+	root.object(fields{
+		"apiVersion": func(s spot) { s.oneOf(APIVersion) },
+		"kind":       func(s spot) { s.oneOf("Config") },
+		"pools":      func(s spot) { c.Pools = pools.read(s) },
+		"peers":      func(s spot) { c.Peers = peers.read(s) },
+		"bgp":        func(s spot) { bgp, asn = s, readBGP(s, &c.BGP) },
+	}, "apiVersion", "pools")
+
+	pools.refuseOverlaps()
+	peers.refuseInside(pools.ranges)
+	if len(peers.at) > 0 && !asn.present() {
+		f := bgp.faults
+		f.add(bgp.node, "bgp.asn", "required as soon as there is a peer; write the AS number of the nodes")
+	}
+	return c
+}

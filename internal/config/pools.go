@@ -1,0 +1,99 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/heraldlb/herald/internal/cluster"
+)
+
+// poolReader reads the pools and remembers what must be unique among them.
+type poolReader struct {
+	names  map[string]string
+	ranges []rangeAt
+}
+
+func (r *poolReader) read(s spot) (pools []Pool) {
+	r.names = map[string]string{}
+	if s.isEmptyList() {
+		s.fault("required%s", remedies["pools"])
+	}
+	s.items(func(s spot) { pools = append(pools, r.pool(s)) })
+	return pools
+}
+
+func (r *poolReader) pool(s spot) Pool {
+	p := Pool{AutoAssign: true, Weights: true}
+	var family string
+	var ranges []rangeAt
+	s.object(fields{
+		"name":            func(s spot) { p.Name = s.name(); s.unique(r.names, p.Name) },
+		"ranges":          func(s spot) { ranges = s.ranges() },
+		"ipFamily":        func(s spot) { family, _ = s.oneOf(string(cluster.IPv4), string(cluster.IPv6)) },
+		"autoAssign":      func(s spot) { s.boolean(&p.AutoAssign) },
+		"avoidBuggyIPs":   func(s spot) { s.boolean(&p.AvoidBuggyIPs) },
+		"priority":        func(s spot) { p.Priority = s.priority() },
+		"namespaces":      func(s spot) { p.Namespaces = s.namespaces() },
+		"serviceSelector": func(s spot) { p.ServiceSelector = s.selector() },
+		"weights":         func(s spot) { p.Weights = s.weightsSwitch() },
+	}, "name", "ranges")
+
+	for _, at := range ranges {
+		at.pool = p.Name
+		at.wantFamily(cluster.Family(family))
+		r.ranges = append(r.ranges, at)
+		p.Ranges = append(p.Ranges, at.Range)
+	}
+	slices.SortFunc(p.Ranges, compareRanges)
+	return p
+}
+
+func (r *poolReader) refuseOverlaps() { refuseOverlaps(r.ranges) }
+
+func (s spot) ranges() (ranges []rangeAt) {
+	if s.isEmptyList() {
+		s.fault("required%s", remedies["ranges"])
+	}
+	s.items(func(s spot) {
+		if got, ok := s.readRange(); ok {
+			ranges = append(ranges, rangeAt{Range: got, spot: s})
+		}
+	})
+	return ranges
+}
+
+func (r rangeAt) wantFamily(f cluster.Family) {
+	if f != "" && r.Family() != f {
+		r.fault("%q: is %s, but the pool's ipFamily is %s; move it to another pool or leave ipFamily out", r.node.Value, r.Family(), f)
+	}
+}
+
+func (s spot) priority() int {
+	n, _ := s.integer(-1000, 1000)
+	return int(n)
+}
+
+func (s spot) namespaces() (namespaces []string) {
+	// A template that renders to nothing would open the pool to everyone.
+	if s.isEmptyList() {
+		s.fault("empty; leave it out to serve every namespace")
+	}
+	seen := map[string]string{}
+	s.items(func(s spot) {
+		n := s.name()
+		s.unique(seen, n)
+		namespaces = append(namespaces, n)
+	})
+	return namespaces
+}
+
+// weightsSwitch reads auto or off. Other YAML readers take a plain off for
+// false, and a file that passed through one of them has it so.
+func (s spot) weightsSwitch() bool {
+	if s.node.ShortTag() == "!!bool" {
+		on, _ := strconv.ParseBool(s.node.Value)
+		return on
+	}
+	word, _ := s.oneOf("auto", "off")
+	return word == "auto"
+}

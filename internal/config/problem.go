@@ -1,0 +1,60 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Problem is one fault of a configuration.
+type Problem struct {
+	Path    string // of the field, such as pools[0].ranges[1]; empty: the whole document
+	Message string // what is wrong and what to write instead
+	Line    int    // in the document, from 1; 0: unknown
+}
+
+func (p Problem) String() string {
+	if p.Path == "" {
+		return p.Message
+	}
+	return p.Path + ": " + p.Message
+}
+
+// Problems is every fault of a configuration, in the order of the file.
+type Problems []Problem
+
+// Error is one line for each problem.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// faults collects problems while the tree is walked, and some, such as
+// overlaps, only after.
+type faults struct{ list []fault }
+
+type fault struct {
+	Problem
+	column int
+}
+
+func (f *faults) add(n *yaml.Node, path, format string, args ...any) {
+	f.list = append(f.list, fault{Problem{path, fmt.Sprintf(format, args...), n.Line}, n.Column})
+}
+
+func (f *faults) problems() Problems {
+	slices.SortStableFunc(f.list, func(a, b fault) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.column, b.column))
+	})
+	var ps Problems
+	for _, x := range f.list {
+		ps = append(ps, x.Problem)
+	}
+	return ps
+}
