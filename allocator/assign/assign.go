@@ -1,0 +1,140 @@
+// Package assign decides which Service has which address, and why not.
+//
+// Compute is pure: it knows no clock, no log and no network, keeps no state
+// between two calls, and the order of its input is irrelevant. What the
+// Services have in their status is its only memory, so a restart computes the
+// same answer, and an address never moves by itself.
+package assign
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
+)
+
+// Result is the whole answer, never a delta.
+type Result struct {
+	Assignments []Assignment // sorted by Service
+	Pools       []PoolUsage  // in the order of the configuration, IPv4 before IPv6
+}
+
+// Assignment is what the status of one Service must say.
+type Assignment struct {
+	Service   string       // namespace/name
+	UID       string       // of the Service, so that a new one of the same name is told apart
+	Allocated bool         // has at least one address; Reason tells whether all is well
+	Addrs     []netip.Addr // in the order of spec.ipFamilies; exactly what the status must show
+	Pools     []string     // parallel to Addrs; empty: in no pool
+	Reason    Reason
+	Message   string // what is so and what to do about it
+}
+
+// PoolUsage is how full one family of a pool is. Numbers stop at the highest
+// uint64.
+type PoolUsage struct {
+	Pool     string
+	Family   cluster.Family
+	Assigned uint64 // addresses in use, each counted once however many Services share it
+	Capacity uint64 // Assigned, and what can still be handed out automatically
+}
+
+// Compute decides about every Service of ours. Its order of precedence is:
+//
+//	holders    keep what their status says; of two that may not share, the older
+//	requests   for an address, then for a pool
+//	the others
+//
+// each by creation time, then by key. c is nil while no configuration has been
+// accepted; holders keep their addresses then, and nothing is handed out.
+func Compute(c *config.Config, services []cluster.Service) Result {
+	a := allocation{config: c, pools: indexPools(c)}
+	a.ledger = newLedger(a.pools)
+	a.keep(services)
+	if c != nil {
+		a.settle()
+	}
+	return Result{Assignments: a.report(services), Pools: a.pools.usage()}
+}
+
+// allocation is one run of Compute.
+type allocation struct {
+	config *config.Config // nil: none yet
+	pools  *pools
+	ledger *ledger
+	claims []*claim // by creation time, then key
+}
+
+// keep enters what the Services have already, before anything is handed out.
+func (a *allocation) keep(services []cluster.Service) {
+	var foreign []*claim
+	for i := range services {
+		switch svc := &services[i]; {
+		case svc.Deleting || !svc.LoadBalancer:
+		case svc.Ours():
+			a.claims = append(a.claims, newClaim(svc))
+		case svc.Condition.Reason == "":
+			foreign = append(foreign, &claim{svc: svc, key: svc.Key()})
+		}
+	}
+	slices.SortFunc(a.claims, byAge)
+	for _, c := range a.claims {
+		a.keepHeld(c)
+	}
+	slices.SortFunc(foreign, byAge)
+	for _, c := range foreign {
+		a.keepForeign(c)
+	}
+}
+
+func byAge(x, y *claim) int {
+	return cmp.Or(x.svc.Created.Compare(y.svc.Created), cmp.Compare(x.key, y.key))
+}
+
+func (a *allocation) keepHeld(c *claim) {
+	for i := range c.slots {
+		s := &c.slots[i]
+		held := c.held(s)
+		if !held.IsValid() {
+			continue
+		}
+		if holder := a.ledger.conflict(held, c); holder != nil {
+			s.lost, s.lostTo = held, holder
+			continue
+		}
+		a.ledger.take(held, c)
+		s.addr = held
+	}
+}
+
+// keepForeign keeps our hands off addresses that another controller has given to
+// its Services, which would be two owners on one wire. Services of ours that
+// hold one keep it: it never moves by itself.
+func (a *allocation) keepForeign(c *claim) {
+	for _, addr := range c.svc.Ingress {
+		addr = addr.Unmap()
+		if addr.IsValid() && a.ledger.conflict(addr, c) == nil {
+			a.ledger.take(addr, c)
+		}
+	}
+}
+
+// settle hands out addresses. A Service that moves leaves an address that an
+// earlier one may have asked for in vain, so it goes on until nobody moves.
+func (a *allocation) settle() {
+	queue := slices.Clone(a.claims)
+	slices.SortStableFunc(queue, func(x, y *claim) int { return cmp.Compare(x.rank(), y.rank()) })
+	for {
+		moved := false
+		for _, c := range queue {
+			if a.fill(c) {
+				moved = true
+			}
+		}
+		if !moved && !a.swap(queue) {
+			return
+		}
+	}
+}

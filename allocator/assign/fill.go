@@ -1,0 +1,95 @@
+package assign
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/heraldlb/herald/internal/cluster"
+)
+
+// open tells whether a slot waits for an address: it has none, or the user asks
+// for another than it has. Priorities, selectors, autoAssign and ranges that
+// change are no such wish.
+func (a *allocation) open(c *claim, s *slot) bool {
+	switch {
+	case c.fault.reason != "":
+		return false
+	case !s.addr.IsValid():
+		return true
+	case s.want.IsValid():
+		return s.addr != s.want
+	case c.request.pool != "":
+		p := a.pools.of(s.addr)
+		return p == nil || p.Name != c.request.pool
+	default:
+		return false
+	}
+}
+
+// fill gives a claim the addresses that it still waits for, as far as there are
+// any, and tells whether it left one for another. An address is left only when
+// its successor is there.
+func (a *allocation) fill(c *claim) (left bool) {
+	var picks [2]netip.Addr
+	var auto []int
+	for i := range c.slots {
+		s := &c.slots[i]
+		s.fault = fault{}
+		switch {
+		case !a.open(c, s):
+		case s.want.IsValid():
+			picks[i], s.fault = a.explicit(c, s.want)
+		default:
+			auto = append(auto, i)
+		}
+	}
+	a.automatic(c, auto, &picks)
+	if c.svc.FamilyPolicy == cluster.RequireDualStack && c.empty() && c.incomplete() {
+		return false
+	}
+	return a.takeAll(c, picks)
+}
+
+// incomplete tells whether a family is not to be had.
+func (c *claim) incomplete() bool {
+	for i := range c.slots {
+		if c.slots[i].fault.reason != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *allocation) takeAll(c *claim, picks [2]netip.Addr) (left bool) {
+	for i := range c.slots {
+		s := &c.slots[i]
+		if !picks[i].IsValid() {
+			continue
+		}
+		if s.addr.IsValid() {
+			a.ledger.release(s.addr, c)
+			left = true
+		}
+		a.ledger.take(picks[i], c)
+		s.addr = picks[i]
+	}
+	return left
+}
+
+// explicit is the address that the user asks for, or why it is not to be had.
+func (a *allocation) explicit(c *claim, want netip.Addr) (netip.Addr, fault) {
+	p := a.pools.of(want)
+	if p == nil {
+		return netip.Addr{}, fault{AddressNotInPool, fmt.Sprintf("%s is in no pool", want)}
+	}
+	if name := c.request.pool; name != "" && name != p.Name {
+		return netip.Addr{}, fault{InvalidRequest, fmt.Sprintf("%s is in pool %s, not in pool %s that is asked for as well", want, p.Name, name)}
+	}
+	if !p.Serves(c.svc.Namespace, c.svc.Labels) {
+		return netip.Addr{}, fault{PoolNotForService, fmt.Sprintf("%s is in pool %s, which is not for this namespace or these labels", want, p.Name)}
+	}
+	if holder := a.ledger.conflict(want, c); holder != nil {
+		return netip.Addr{}, fault{AddressInUse, fmt.Sprintf("%s is in use by %s", want, holder.key)}
+	}
+	return want, fault{}
+}

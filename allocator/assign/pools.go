@@ -1,0 +1,124 @@
+package assign
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
+)
+
+// pools is the configuration's pools, ready to be asked ten thousand times.
+type pools struct {
+	list   []*pool // in the order of the file
+	order  []*pool // as they are tried: by priority, then in the order of the file
+	ranges []owned // ascending
+}
+
+// pool is a configured pool and its addresses by family.
+type pool struct {
+	*config.Pool
+	shelves [2]*shelf // nil: no range of that family
+}
+
+// owned is a range and the pool that it belongs to.
+type owned struct {
+	config.Range
+	pool *pool
+}
+
+func familyIndex(f cluster.Family) int {
+	if f == cluster.IPv6 {
+		return 1
+	}
+	return 0
+}
+
+func indexPools(c *config.Config) *pools {
+	ps := &pools{}
+	if c == nil {
+		return ps
+	}
+	for i := range c.Pools {
+		p := newPool(&c.Pools[i])
+		ps.list = append(ps.list, p)
+		for _, r := range p.Ranges {
+			ps.ranges = append(ps.ranges, owned{r, p})
+		}
+	}
+	slices.SortFunc(ps.ranges, func(x, y owned) int { return x.From.Compare(y.From) })
+	ps.order = slices.Clone(ps.list)
+	slices.SortStableFunc(ps.order, func(x, y *pool) int { return cmp.Compare(y.Priority, x.Priority) })
+	return ps
+}
+
+func newPool(c *config.Pool) *pool {
+	p := &pool{Pool: c}
+	for _, r := range c.Ranges {
+		s := &p.shelves[familyIndex(r.Family())]
+		if *s == nil {
+			*s = &shelf{pool: c, family: r.Family()}
+		}
+		(*s).ranges = append((*s).ranges, r)
+	}
+	return p
+}
+
+// of is the pool of an address, or nil. It gives config.PoolOf's answer without
+// looking at every pool.
+func (ps *pools) of(a netip.Addr) *pool {
+	i, found := slices.BinarySearchFunc(ps.ranges, a, func(o owned, a netip.Addr) int { return o.From.Compare(a) })
+	if !found {
+		i--
+	}
+	if i < 0 || !ps.ranges[i].Contains(a) {
+		return nil
+	}
+	return ps.ranges[i].pool
+}
+
+func (ps *pools) named(name string) *pool {
+	for _, p := range ps.list {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// taken tells that an address has its first user.
+func (ps *pools) taken(a netip.Addr) {
+	if p := ps.of(a); p != nil {
+		p.shelf(a).taken(a)
+	}
+}
+
+// freed tells that an address has lost its last user.
+func (ps *pools) freed(a netip.Addr) {
+	if p := ps.of(a); p != nil {
+		p.shelf(a).freed(a)
+	}
+}
+
+func (p *pool) shelf(a netip.Addr) *shelf { return p.shelves[familyIndex(cluster.FamilyOf(a))] }
+
+// lowest is the lowest address that can be handed out, or the zero Addr.
+func (p *pool) lowest(f cluster.Family) netip.Addr {
+	if s := p.shelves[familyIndex(f)]; s != nil {
+		return s.lowest()
+	}
+	return netip.Addr{}
+}
+
+func (ps *pools) usage() []PoolUsage {
+	var all []PoolUsage
+	for _, p := range ps.list {
+		for _, s := range p.shelves {
+			if s != nil {
+				all = append(all, PoolUsage{p.Name, s.family, uint64(len(s.used)), s.capacity()})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,142 @@
+package assign
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/heraldlb/herald/internal/cluster"
+)
+
+// report tells the outcome, sorted by Service.
+func (a *allocation) report(services []cluster.Service) []Assignment {
+	var all []Assignment
+	for _, c := range a.claims {
+		all = append(all, a.assignment(c))
+	}
+	for i := range services {
+		if svc := &services[i]; !svc.Ours() && !svc.Deleting && svc.Condition.Reason != "" {
+			all = append(all, Assignment{
+				Service: svc.Key(), UID: svc.UID, Reason: Released,
+				Message: "is no longer a Service of Herald; its address is free",
+			})
+		}
+	}
+	slices.SortFunc(all, func(x, y Assignment) int { return cmp.Compare(x.Service, y.Service) })
+	return all
+}
+
+func (a *allocation) assignment(c *claim) Assignment {
+	r := Assignment{Service: c.key, UID: c.svc.UID, Allocated: !c.empty()}
+	for i := range c.slots {
+		if addr := c.slots[i].addr; addr.IsValid() {
+			r.Addrs = append(r.Addrs, addr)
+			r.Pools = append(r.Pools, a.poolName(addr))
+		}
+	}
+	if a.config == nil {
+		r.Reason, r.Message = c.unconfigured(r)
+		return r
+	}
+	faults := a.faults(c)
+	r.Reason = Allocated
+	if len(faults) > 0 {
+		r.Reason = c.severity(faults[0].reason)
+	}
+	r.Message = message(r, faults)
+	return r
+}
+
+func (a *allocation) poolName(addr netip.Addr) string {
+	if p := a.pools.of(addr); p != nil {
+		return p.Name
+	}
+	return ""
+}
+
+// faults lists all that the user should know, the most urgent first.
+func (a *allocation) faults(c *claim) []fault {
+	all := c.losses()
+	if c.fault.reason != "" {
+		all = append(all, c.fault)
+	}
+	for i := range c.slots {
+		if f := c.slots[i].fault; f.reason != "" {
+			all = append(all, f)
+		}
+	}
+	for i := range c.slots {
+		if addr := c.slots[i].addr; addr.IsValid() && a.pools.of(addr) == nil {
+			all = append(all, fault{AddressNotInPool, fmt.Sprintf("%s is in no pool, so no speaker announces it", addr)})
+		}
+	}
+	return all
+}
+
+// losses tells of addresses that went to an older Service, unless it left them
+// after all.
+func (c *claim) losses() []fault {
+	var all []fault
+	for i := range c.slots {
+		if s := &c.slots[i]; s.lost.IsValid() && s.lost != s.addr {
+			all = append(all, fault{AddressConflict, fmt.Sprintf("%s belongs to %s, which is older", s.lost, s.lostTo.key)})
+		}
+	}
+	return all
+}
+
+// severity is the reason of a claim whose first fault is r. Having one family
+// only is what PreferDualStack asks for where there is no more.
+func (c *claim) severity(r Reason) Reason {
+	lacks := r == NoPool || r == PoolExhausted
+	if lacks && c.svc.FamilyPolicy == cluster.PreferDualStack && !c.empty() {
+		return PartlyAllocated
+	}
+	return r
+}
+
+// unconfigured repeats what was said before the allocator restarted, so that a
+// restart changes no status.
+func (c *claim) unconfigured(r Assignment) (Reason, string) {
+	losses := c.losses()
+	switch before := c.svc.Condition; {
+	case len(losses) > 0:
+		return AddressConflict, message(Assignment{Addrs: r.Addrs, Reason: AddressConflict}, losses)
+	case before.Allocated && r.Allocated && slices.Contains(Reasons(), Reason(before.Reason)):
+		return Reason(before.Reason), before.Message
+	default:
+		none := fault{NoConfiguration, "no valid configuration has been seen yet"}
+		return none.reason, message(Assignment{Addrs: r.Addrs, Reason: none.reason}, []fault{none})
+	}
+}
+
+// message says what the Service has, what is wrong, and what to do about it.
+func message(r Assignment, faults []fault) string {
+	parts := []string{has(r)}
+	for _, f := range faults {
+		if !slices.Contains(parts, f.text) {
+			parts = append(parts, f.text)
+		}
+	}
+	if remedy := r.Reason.Remedy(); remedy != "" {
+		parts = append(parts, remedy)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func has(r Assignment) string {
+	if len(r.Addrs) == 0 {
+		return "has no address"
+	}
+	var parts []string
+	for i, addr := range r.Addrs {
+		if i < len(r.Pools) && r.Pools[i] != "" {
+			parts = append(parts, fmt.Sprintf("%s of pool %s", addr, r.Pools[i]))
+		} else {
+			parts = append(parts, addr.String())
+		}
+	}
+	return "has " + strings.Join(parts, " and ")
+}
