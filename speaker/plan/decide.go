@@ -21,21 +21,29 @@ type reach struct {
 
 func (r reach) at(node string) bool { return !r.local || r.weights[node] > 0 }
 
+// asked is what the decisions about one address have in common.
+type asked struct {
+	in      Input
+	nodes   nodes
+	pool    *config.Pool // nil: the address is in none
+	family  cluster.Family
+	reaches []reach // of the Services that share the address
+}
+
 // decide is the decision about one address for each Service that shares it.
 func decide(in Input, n nodes, addr netip.Addr, services []cluster.Service) []Decision {
-	pool := in.Config.PoolOf(addr)
-	reaches := make([]reach, 0, len(services))
+	a := asked{in: in, nodes: n, pool: in.Config.PoolOf(addr), family: cluster.FamilyOf(addr)}
 	for _, s := range services {
-		reaches = append(reaches, reachOf(s, cluster.FamilyOf(addr), n))
+		a.reaches = append(a.reaches, reachOf(s, a.family, n))
 	}
-	announcers := announcersOf(pool, n, reaches)
+	announcers := announcersOf(a.pool, n, a.reaches)
 	out := make([]Decision, 0, len(services))
 	for i, s := range services {
 		d := Decision{Service: s.Key(), Addr: addr, Nodes: announcers}
-		if pool != nil {
-			d.Pool = pool.Name
+		if a.pool != nil {
+			d.Pool = a.pool.Name
 		}
-		d.Reason, d.Detail = reasonFor(in, n, pool, s, reaches, i)
+		d.Reason, d.Detail = a.reason(s, a.reaches[i])
 		if d.Reason == Announced {
 			d.Announce, d.Weight = true, weightAt(announcers, in.Self)
 		}
@@ -109,37 +117,47 @@ func announcersOf(pool *config.Pool, n nodes, reaches []reach) []NodeWeight {
 	return out
 }
 
-func reasonFor(in Input, n nodes, pool *config.Pool, s cluster.Service, reaches []reach, i int) (Reason, string) {
-	if pool == nil {
+func (a asked) reason(s cluster.Service, me reach) (Reason, string) {
+	self := a.in.Self
+	if a.pool == nil {
 		return AddressNotInPool, ""
 	}
-	if r, ok := n.may(in.Self); !ok {
+	if r, ok := a.nodes.may(self); !ok {
 		return r, ""
 	}
-	me := reaches[i]
 	switch {
 	case !me.live:
-		return NoReadyEndpoint, summary(s)
-	case !me.at(in.Self):
-		return NoReadyEndpointOnNode, elsewhere(s, in.Self, me)
+		return NoReadyEndpoint, summary(s, a.family)
+	case !me.at(self):
+		return NoReadyEndpointOnNode, elsewhere(s, self, me)
 	}
-	for _, other := range reaches {
-		if other.live && !other.at(in.Self) {
+	for _, other := range a.reaches {
+		if other.live && !other.at(self) {
 			return SharerNotServed, other.key + " has no ready endpoint on this node"
 		}
 	}
-	if len(in.Config.Peers) == 0 {
+	if len(a.in.Config.Peers) == 0 {
 		return NoPeer, ""
 	}
 	return Announced, ""
 }
 
 // summary counts the endpoints of a Service that cannot be served.
-func summary(s cluster.Service) string {
+func summary(s cluster.Service, f cluster.Family) string {
 	if len(s.Endpoints) == 0 {
 		return "the Service has no endpoints"
 	}
-	return fmt.Sprintf("none of %d endpoints is ready", len(s.Endpoints))
+	var barred []string
+	for _, e := range s.Endpoints {
+		if e.Ready && cluster.FamilyOf(e.Addr) == f {
+			barred = append(barred, cmp.Or(e.Node, "no node"))
+		}
+	}
+	if len(barred) > 0 {
+		slices.Sort(barred)
+		return "ready only on nodes that may not announce: " + strings.Join(firsts(slices.Compact(barred)), ", ")
+	}
+	return fmt.Sprintf("none of %d endpoints is ready for %s", len(s.Endpoints), f)
 }
 
 // elsewhere names what holds this node back, and where the ready endpoints are.

@@ -1,0 +1,240 @@
+// Package speaker is the loop of one node: what is known goes into plan.Compute,
+// the table that comes out goes to the announcers.
+package speaker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+// source is what the speaker knows of the cluster.
+type source interface {
+	// Snapshot is false until the caches have synced once. They may grow old
+	// after that, when the API server is away, but they never grow empty.
+	Snapshot() (cluster.Snapshot, bool)
+	// Config is the text of the accepted configuration; false: there is none.
+	Config() (text string, ok bool)
+	// Wake has an element whenever one of the two may have changed.
+	Wake() <-chan struct{}
+}
+
+// An announcer makes what is announced equal to t. t is the whole truth, never a
+// delta. After an error it keeps what did work; call it again.
+type announcer interface {
+	Apply(ctx context.Context, t plan.Table) error
+}
+
+// Options configure a Speaker.
+type Options struct {
+	Node       string             // required: the name of this Node
+	Source     source             // required
+	Announcers []announcer        // applied in this order
+	Log        *slog.Logger       // nil: discard
+	Applied    func(State, error) // after each Apply, for metrics; nil: nothing
+}
+
+// Speaker announces what one node must announce.
+type Speaker struct {
+	o     Options
+	state atomic.Pointer[State]
+
+	// Owned by Run.
+	configText string
+	config     *config.Config
+	holds      plan.Holds
+	applied    plan.Table
+	failed     bool
+	backoff    time.Duration
+}
+
+// State is what the speaker did last, for /state and metrics.
+type State struct {
+	Node        string
+	ConfigHash  string     // of the configuration in force; empty: none yet
+	ConfigError string     // why a newer one is not in force; empty: it is
+	Table       plan.Table // as applied, with the weights announced
+	Holds       plan.Holds
+	Error       string // of the last Apply; empty: it worked
+	At          time.Time
+}
+
+// New checks the options. It starts nothing.
+func New(o Options) (*Speaker, error) {
+	if o.Node == "" {
+		return nil, errors.New("speaker: Node is required")
+	}
+	if o.Source == nil {
+		return nil, errors.New("speaker: Source is required")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Speaker{o: o}
+	s.state.Store(&State{Node: o.Node})
+	return s, nil
+}
+
+// State is the newest State. Safe from any goroutine.
+func (s *Speaker) State() State { return *s.state.Load() }
+
+// The least pause between two computations, as a fixed floor and as a multiple
+// of what the last one took: a burst of events costs a fifth of a core at most.
+// The first event of a burst never waits.
+const (
+	pauseFloor  = 20 * time.Millisecond
+	pauseFactor = 4
+	pauseMost   = 2 * time.Second
+)
+
+// Run computes and applies until ctx is done. It withdraws nothing when it ends:
+// that is for the announcers' own end to decide.
+func (s *Speaker) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.o.Source.Wake():
+		case <-timer.C:
+		}
+		begun := time.Now()
+		next := s.step(ctx, begun)
+		if !sleep(ctx, pause(time.Since(begun))) {
+			return nil
+		}
+		timer.Stop()
+		if !next.IsZero() {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+func pause(took time.Duration) time.Duration {
+	return min(max(pauseFloor, pauseFactor*took), pauseMost)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// step computes and applies once. It returns when to do so again without an
+// event, or the zero time.
+func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
+	snapshot, synced := s.o.Source.Snapshot()
+	if !synced {
+		return time.Time{} // nothing new to announce, and nothing to withdraw
+	}
+	state := s.State()
+	state.ConfigError = s.loadConfig()
+	if s.config == nil {
+		s.state.Store(&state)
+		return time.Time{}
+	}
+	state.ConfigHash = s.config.Hash()
+	table := plan.Compute(plan.Input{Self: s.o.Node, Config: s.config, Cluster: snapshot})
+	table, holds, next := plan.Damp(s.holds, table, s.config.BGP.Weights, now)
+	s.holds = holds
+	state.Table, state.Holds, state.At = table, holds, now
+	if !s.failed && reflect.DeepEqual(table, s.applied) {
+		s.state.Store(&state)
+		return next
+	}
+	s.logChange(table)
+	err := s.apply(ctx, table)
+	state.Error = ""
+	if err != nil {
+		state.Error = err.Error()
+		next = s.retryAt(now, next)
+	}
+	s.state.Store(&state)
+	if s.o.Applied != nil {
+		s.o.Applied(state, err)
+	}
+	return next
+}
+
+// loadConfig takes a new configuration into force. One that this speaker cannot
+// read (it may be older than the allocator) leaves the last one in force.
+func (s *Speaker) loadConfig() (problem string) {
+	text, ok := s.o.Source.Config()
+	if !ok || (s.config != nil && text == s.configText) {
+		return ""
+	}
+	c, err := config.Parse([]byte(text))
+	if err != nil {
+		problem = fmt.Sprintf("accepted configuration: %v", err)
+		if s.State().ConfigError != problem {
+			s.o.Log.Error("configuration refused", "err", err)
+		}
+		return problem
+	}
+	s.config, s.configText = c, text
+	s.o.Log.Info("configuration in force", "hash", c.Hash(), "pools", len(c.Pools), "peers", len(c.Peers))
+	return ""
+}
+
+func (s *Speaker) apply(ctx context.Context, t plan.Table) error {
+	var errs []error
+	for _, a := range s.o.Announcers {
+		errs = append(errs, a.Apply(ctx, t))
+	}
+	err := errors.Join(errs...)
+	s.failed, s.applied = err != nil, t
+	if err != nil {
+		s.o.Log.Error("table not applied", "err", err)
+		return err
+	}
+	s.backoff = 0
+	return nil
+}
+
+func (s *Speaker) retryAt(now, next time.Time) time.Time {
+	s.backoff = min(max(2*s.backoff, 100*time.Millisecond), 10*time.Second)
+	at := now.Add(s.backoff)
+	if !next.IsZero() && next.Before(at) {
+		return next
+	}
+	return at
+}
+
+// logChange says what the new table announces anew, withdraws or weighs
+// otherwise: a line per prefix and peer, since these are what an operator
+// compares with the router.
+func (s *Speaker) logChange(t plan.Table) {
+	type key struct{ peer, prefix string }
+	before := make(map[key]uint32, len(s.applied.Routes))
+	for _, r := range s.applied.Routes {
+		before[key{r.Peer, r.Prefix.String()}] = r.Weight
+	}
+	for _, r := range t.Routes {
+		k := key{r.Peer, r.Prefix.String()}
+		was, had := before[k]
+		delete(before, k)
+		switch {
+		case !had:
+			s.o.Log.Info("route announced", "prefix", r.Prefix, "peer", r.Peer, "weight", r.Weight)
+		case was != r.Weight:
+			s.o.Log.Info("route weight changed", "prefix", r.Prefix, "peer", r.Peer, "weight", r.Weight, "was", was)
+		}
+	}
+	for k := range before {
+		s.o.Log.Info("route withdrawn", "prefix", k.prefix, "peer", k.peer)
+	}
+}
