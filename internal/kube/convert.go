@@ -1,0 +1,192 @@
+package kube
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/internal/cluster"
+)
+
+// A service is a Service without its endpoints, and what a write of its status
+// needs beside.
+type service struct {
+	cluster.Service
+	generation int64
+	condition  metav1.Condition // ours, as it is; zero when absent
+}
+
+func toService(obj any) service {
+	s := obj.(*corev1.Service)
+	out := service{
+		Service: cluster.Service{
+			Namespace:      s.Namespace,
+			Name:           s.Name,
+			UID:            string(s.UID),
+			Created:        s.CreationTimestamp.Time,
+			Deleting:       s.DeletionTimestamp != nil,
+			LoadBalancer:   s.Spec.Type == corev1.ServiceTypeLoadBalancer,
+			Class:          deref(s.Spec.LoadBalancerClass),
+			Labels:         s.Labels,
+			Annotations:    ownAnnotations(s.Annotations),
+			FamilyPolicy:   cluster.FamilyPolicy(deref(s.Spec.IPFamilyPolicy)),
+			LoadBalancerIP: s.Spec.LoadBalancerIP,
+			LocalOnly:      s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		},
+		generation: s.Generation,
+	}
+	for _, f := range s.Spec.IPFamilies {
+		out.Families = append(out.Families, cluster.Family(f))
+	}
+	for _, p := range s.Spec.Ports {
+		out.Ports = append(out.Ports, cluster.Port{Protocol: string(p.Protocol), Port: uint16(p.Port)})
+	}
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		if a, ok := parseAddr(in.IP); ok { // an ingress may be a hostname
+			out.Ingress = append(out.Ingress, a)
+		}
+	}
+	for _, c := range s.Status.Conditions {
+		if c.Type == cluster.ConditionAllocated {
+			out.condition = c
+			out.Condition = cluster.Condition{
+				Allocated: c.Status == metav1.ConditionTrue, Reason: c.Reason, Message: c.Message,
+			}
+		}
+	}
+	return out
+}
+
+func ownAnnotations(all map[string]string) map[string]string {
+	var own map[string]string
+	for k, v := range all {
+		if strings.HasPrefix(k, cluster.AnnotationPrefix) {
+			if own == nil {
+				own = make(map[string]string)
+			}
+			own[k] = v
+		}
+	}
+	return own
+}
+
+// A slice is an EndpointSlice: which Service it is of, and its endpoints.
+type slice struct {
+	service   string
+	endpoints []cluster.Endpoint
+}
+
+func toSlice(obj any) slice {
+	s := obj.(*discoveryv1.EndpointSlice)
+	name := s.Labels[discoveryv1.LabelServiceName]
+	if name == "" || s.AddressType == discoveryv1.AddressTypeFQDN {
+		return slice{}
+	}
+	out := slice{service: s.Namespace + "/" + name}
+	for _, e := range s.Endpoints {
+		if ep, ok := toEndpoint(e); ok {
+			out.endpoints = append(out.endpoints, ep)
+		}
+	}
+	return out
+}
+
+// toEndpoint reads conditions as the API documents nil: a producer that does not
+// say is ready, serves as much as it is ready, and does not terminate. Addresses
+// after the first have no defined meaning, and kube-proxy ignores them too.
+func toEndpoint(e discoveryv1.Endpoint) (cluster.Endpoint, bool) {
+	if len(e.Addresses) == 0 {
+		return cluster.Endpoint{}, false
+	}
+	addr, ok := parseAddr(e.Addresses[0])
+	ready := derefOr(e.Conditions.Ready, true)
+	out := cluster.Endpoint{
+		Addr:        addr,
+		Node:        deref(e.NodeName),
+		Ready:       ready,
+		Serving:     derefOr(e.Conditions.Serving, ready),
+		Terminating: derefOr(e.Conditions.Terminating, false),
+	}
+	if t := e.TargetRef; t != nil && t.Kind == "Pod" {
+		out.Pod = t.Namespace + "/" + t.Name
+	}
+	return out, ok
+}
+
+// mergeEndpoints makes one endpoint of each address: a controller that moves an
+// endpoint shows it in two slices for a moment, and it must not count twice.
+func mergeEndpoints(all []cluster.Endpoint) []cluster.Endpoint {
+	slices.SortFunc(all, func(a, b cluster.Endpoint) int {
+		if c := a.Addr.Compare(b.Addr); c != 0 {
+			return c
+		}
+		if c := strings.Compare(b.Node, a.Node); c != 0 { // one that names its node first
+			return c
+		}
+		return strings.Compare(b.Pod, a.Pod)
+	})
+	var out []cluster.Endpoint
+	for _, e := range all {
+		if n := len(out); n > 0 && out[n-1].Addr == e.Addr {
+			out[n-1].Ready = out[n-1].Ready || e.Ready
+			out[n-1].Serving = out[n-1].Serving || e.Serving
+			out[n-1].Terminating = out[n-1].Terminating && e.Terminating
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func toNode(obj any) cluster.Node {
+	n := obj.(*corev1.Node)
+	out := cluster.Node{Name: n.Name, Labels: n.Labels, Unschedulable: n.Spec.Unschedulable}
+	for _, a := range n.Status.Addresses {
+		if addr, ok := parseAddr(a.Address); ok && a.Type == corev1.NodeInternalIP {
+			out.Addrs = append(out.Addrs, addr)
+		}
+	}
+	for _, c := range n.Status.Conditions {
+		is := c.Status == corev1.ConditionTrue
+		switch c.Type {
+		case corev1.NodeReady:
+			out.Ready = is
+		case corev1.NodeNetworkUnavailable:
+			out.NetworkUnavailable = is
+		}
+	}
+	return out
+}
+
+func toConfigMap(obj any) cluster.ConfigMap {
+	c := obj.(*corev1.ConfigMap)
+	return cluster.ConfigMap{
+		Namespace:   c.Namespace,
+		Name:        c.Name,
+		UID:         string(c.UID),
+		Version:     c.ResourceVersion,
+		Annotations: ownAnnotations(c.Annotations),
+		Data:        c.Data,
+	}
+}
+
+func parseAddr(s string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(s)
+	return a.Unmap(), err == nil
+}
+
+func deref[T any](p *T) T {
+	var zero T
+	return derefOr(p, zero)
+}
+
+func derefOr[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}

@@ -1,0 +1,124 @@
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	eventsv1 "k8s.io/api/events/v1"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/heraldlb/herald/internal/cluster"
+)
+
+// Types of Event.
+const (
+	Normal  = corev1.EventTypeNormal
+	Warning = corev1.EventTypeWarning
+)
+
+const (
+	eventQueue  = 2000                  // more than that are dropped: they are advice, not state
+	eventPace   = 10 * time.Millisecond // at most 100 a second, so that statuses go first
+	eventRepeat = 10 * time.Minute      // the same words about the same object are said once in this time
+	eventNote   = 1024                  // the API's limit on a note, in bytes
+)
+
+// events sends Events one after the other, and drops rather than blocks. Only
+// the right to create is needed: nothing is counted up in place.
+type events struct {
+	api    kubernetes.Interface
+	sender string
+	log    *slog.Logger
+	queue  chan event
+}
+
+type event struct {
+	about              cluster.Ref
+	kind, reason, note string
+}
+
+func newEvents(api kubernetes.Interface, sender string, log *slog.Logger) *events {
+	return &events{api: api, sender: sender, log: log, queue: make(chan event, eventQueue)}
+}
+
+// Event says something about an object, once RunEvents runs. It never blocks.
+func (c *Client) Event(about cluster.Ref, kind, reason, note string) {
+	select {
+	case c.events.queue <- event{about, kind, reason, note}:
+	default:
+		c.log.Debug("event dropped", "object", about.Namespace+"/"+about.Name, "reason", reason)
+	}
+}
+
+// RunEvents sends Events until ctx ends.
+func (c *Client) RunEvents(ctx context.Context) error {
+	return c.events.run(ctx)
+}
+
+func (e *events) run(ctx context.Context) error {
+	said := make(map[event]time.Time)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case ev := <-e.queue:
+			now := time.Now()
+			if now.Sub(said[ev]) < eventRepeat {
+				continue
+			}
+			forget(said, now)
+			said[ev] = now
+			e.send(ctx, ev, now)
+			sleep(ctx, eventPace)
+		}
+	}
+}
+
+// forget bounds the memory of what was said.
+func forget(said map[event]time.Time, now time.Time) {
+	if len(said) < 2*eventQueue {
+		return
+	}
+	for ev, at := range said {
+		if now.Sub(at) >= eventRepeat {
+			delete(said, ev)
+		}
+	}
+	if len(said) >= 2*eventQueue {
+		clear(said)
+	}
+}
+
+func (e *events) send(ctx context.Context, ev event, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	namespace := ev.about.Namespace
+	if namespace == "" {
+		namespace = metav1.NamespaceDefault // where Events about cluster-wide objects go
+	}
+	_, err := e.api.EventsV1().Events(namespace).Create(ctx, &eventsv1.Event{
+		ObjectMeta:          metav1.ObjectMeta{GenerateName: ev.about.Name + ".", Namespace: namespace},
+		EventTime:           metav1.NewMicroTime(now),
+		ReportingController: "heraldlb.io/" + e.sender,
+		ReportingInstance:   hostname(),
+		Action:              ev.reason,
+		Reason:              ev.reason,
+		Regarding: corev1.ObjectReference{
+			APIVersion: "v1",
+			Kind:       ev.about.Kind,
+			Namespace:  ev.about.Namespace,
+			Name:       ev.about.Name,
+			UID:        types.UID(ev.about.UID),
+		},
+		Note: truncate(ev.note, eventNote),
+		Type: ev.kind,
+	}, metav1.CreateOptions{})
+	if err != nil && ctx.Err() == nil {
+		e.log.Warn("event not sent", "object", ev.about.Namespace+"/"+ev.about.Name, "reason", ev.reason, "err", err)
+	}
+}

@@ -1,0 +1,141 @@
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+)
+
+// backoff paces a reflector whose server does not answer. client-go's default
+// grows to a minute, and then new Services wait for a minute after each outage
+// of the API server. An attempt on a dead server costs nobody anything, and one
+// that struggles says 429 with a time to wait, which client-go obeys.
+var backoff = wait.Backoff{
+	Duration: 100 * time.Millisecond,
+	Factor:   2,
+	Cap:      time.Second,
+	Steps:    math.MaxInt32,
+	Jitter:   0.5,
+}
+
+type reflector struct {
+	*cache.Reflector
+	log *slog.Logger
+}
+
+func (r reflector) run(ctx context.Context) {
+	r.RunWithContext(klog.NewContext(ctx, clientLog(r.log)))
+}
+
+// reflect makes a reflector of one kind of object into a table.
+func (c *Client) reflect(kind string, example runtime.Object, into cache.ReflectorStore, lw *cache.ListWatch) reflector {
+	log := c.log.With("kind", kind)
+	chatter := clientLog(log)
+	said := &lastError{log: log}
+	// With the client as its semantics, the reflector may ask for a streamed list.
+	source := cache.ToListWatcherWithWatchListSemantics(said.listen(lw), c.api)
+	return reflector{
+		Reflector: cache.NewReflectorWithOptions(source, example, into, cache.ReflectorOptions{
+			Logger: &chatter, Name: kind, Backoff: &backoff,
+		}),
+		log: log,
+	}
+}
+
+// clientLog turns client-go's log lines into debug ones: during an outage it
+// repeats itself with each attempt. lastError says what an operator needs.
+func clientLog(log *slog.Logger) klog.Logger {
+	return logr.FromSlogHandler(demoted{log.Handler()})
+}
+
+type demoted struct{ slog.Handler }
+
+func (d demoted) Enabled(ctx context.Context, _ slog.Level) bool {
+	return d.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+func (d demoted) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = slog.LevelDebug
+	return d.Handler.Handle(ctx, r)
+}
+
+func (d demoted) WithAttrs(a []slog.Attr) slog.Handler { return demoted{d.Handler.WithAttrs(a)} }
+func (d demoted) WithGroup(g string) slog.Handler      { return demoted{d.Handler.WithGroup(g)} }
+
+// lastError logs when lists and watches begin to fail, when they fail for
+// another reason, and when they work again. A reflector calls it from one
+// goroutine at a time.
+type lastError struct {
+	log   *slog.Logger
+	text  string
+	since time.Time
+}
+
+func (l *lastError) listen(lw *cache.ListWatch) *cache.ListWatch {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			list, err := lw.ListWithContext(ctx, o)
+			l.note(ctx, err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			w, err := lw.WatchWithContext(ctx, o)
+			l.note(ctx, err)
+			return w, err
+		},
+	}
+}
+
+func (l *lastError) note(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case err == nil && l.text != "":
+		l.log.Info("watch works again", "away", time.Since(l.since).Round(time.Millisecond))
+		l.text = ""
+	case err != nil && l.text != err.Error():
+		if l.text == "" {
+			l.since = time.Now()
+		}
+		l.text = err.Error()
+		l.log.Warn("watch fails; what is known stays in force", "err", err)
+	}
+}
+
+// typed wraps the List and Watch methods of a typed client.
+func typed[L runtime.Object](
+	list func(context.Context, metav1.ListOptions) (L, error),
+	watcher func(context.Context, metav1.ListOptions) (watch.Interface, error),
+) *cache.ListWatch {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return list(ctx, o)
+		},
+		WatchFuncWithContext: watcher,
+	}
+}
+
+// onlyNamed restricts to one object. RBAC grants list and watch of a single
+// name only to requests with exactly this selector.
+func onlyNamed(name string, lw *cache.ListWatch) *cache.ListWatch {
+	selector := fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = selector
+			return lw.ListWithContext(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = selector
+			return lw.WatchWithContext(ctx, o)
+		},
+	}
+}
