@@ -1,0 +1,140 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+)
+
+const (
+	silent  = "silent"
+	carrier = "carrier"
+)
+
+// Cut makes a node's link lose every packet, both ways, while both ends still
+// see a carrier: a broken switch. Nobody is told.
+func (l *Lab) Cut(ctx context.Context, node string) error {
+	n, err := l.poweredNode(node)
+	if err != nil {
+		return err
+	}
+	if err := l.portState(ctx, n.Name, "disabled"); err != nil {
+		return err
+	}
+	return l.update(func(s *state) { s.Cut[node] = silent })
+}
+
+// CutCarrier pulls a node's cable: the node sees it, others behind the switch
+// do not.
+func (l *Lab) CutCarrier(ctx context.Context, node string) error {
+	n, err := l.poweredNode(node)
+	if err != nil {
+		return err
+	}
+	if err := ip(ctx, l.ns(lan), "link set "+n.Name+" down"); err != nil {
+		return err
+	}
+	return l.update(func(s *state) { s.Cut[node] = carrier })
+}
+
+// Restore ends what Cut and CutCarrier did.
+func (l *Lab) Restore(ctx context.Context, node string) error {
+	n, err := l.poweredNode(node)
+	if err != nil {
+		return err
+	}
+	if err := ip(ctx, l.ns(lan), "link set "+n.Name+" up"); err != nil {
+		return err
+	}
+	if err := l.portState(ctx, n.Name, "forwarding"); err != nil {
+		return err
+	}
+	return l.update(func(s *state) { delete(s.Cut, node) })
+}
+
+// portState sets the state of a port of the switch. Without a spanning tree
+// protocol the kernel leaves it as it is.
+func (l *Lab) portState(ctx context.Context, port, state string) error {
+	_, err := run(ctx, "", "bridge", "-n", l.ns(lan), "link", "set", "dev", port, "state", state)
+	return err
+}
+
+// PowerOff ends a node as a pulled plug does: first its link is silent, so that
+// no reset or withdrawal of a dying process gets out, then every process is
+// gone, and with it all that the node's kernel knew.
+func (l *Lab) PowerOff(ctx context.Context, node string) error {
+	n, err := l.poweredNode(node)
+	if err != nil {
+		return err
+	}
+	if err := l.portState(ctx, n.Name, "disabled"); err != nil {
+		return err
+	}
+	if err := l.update(func(s *state) { s.Off[node] = true; delete(s.Cut, node) }); err != nil {
+		return err
+	}
+	names := append(namespaces(l.podPrefix(node)+"-"), l.ns(node))
+	if err := removeNamespaces(ctx, names); err != nil {
+		return fmt.Errorf("node %s: power off: %w", node, err)
+	}
+	return nil
+}
+
+// removeNamespaces kills all that lives in namespaces and removes them.
+func removeNamespaces(ctx context.Context, names []string) error {
+	inodes := netnsInodes(names)
+	if err := killAll(inodes, ""); err != nil {
+		return err
+	}
+	for _, n := range names {
+		if !slices.Contains(namespaces(n), n) {
+			continue
+		}
+		if _, err := run(ctx, "", "ip", "netns", "del", n); err != nil {
+			return err
+		}
+	}
+	// Whoever was on the way in when we looked is in now, and nobody can follow.
+	return killAll(inodes, "")
+}
+
+// PowerOn boots a node: an empty kernel, the node's programs, and the pods that
+// the API still has for it. It waits until the node is ready.
+func (l *Lab) PowerOn(ctx context.Context, node string) error {
+	n, err := l.Node(node)
+	if err != nil {
+		return err
+	}
+	if !l.state().Off[node] {
+		return fmt.Errorf("node %s has power", node)
+	}
+	if err := os.RemoveAll(l.path("nodes", node)); err != nil {
+		return err
+	}
+	if err := l.makeNode(ctx, n); err != nil {
+		return err
+	}
+	if err := l.update(func(s *state) { delete(s.Off, node) }); err != nil {
+		return err
+	}
+	return l.bootNodes(ctx, []Node{n})
+}
+
+// StopHeartbeat freezes a node's nodelet, as a hung kubelet: no lease, no
+// status, no probes, but its pods go on.
+func (l *Lab) StopHeartbeat(node string) error {
+	if _, err := l.poweredNode(node); err != nil {
+		return err
+	}
+	return l.signal("nodelet-"+node, syscall.SIGSTOP)
+}
+
+// ResumeHeartbeat ends what StopHeartbeat did.
+func (l *Lab) ResumeHeartbeat(node string) error {
+	if _, err := l.poweredNode(node); err != nil {
+		return err
+	}
+	return l.signal("nodelet-"+node, syscall.SIGCONT)
+}

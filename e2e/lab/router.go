@@ -1,0 +1,233 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/user"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const bgpdConfig = `hostname router
+log stdout
+!
+router bgp %[1]d
+ bgp router-id 10.77.0.1
+ no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
+ bgp bestpath as-path multipath-relax
+ neighbor nodes peer-group
+ neighbor nodes remote-as %[2]s
+ neighbor nodes passive
+ neighbor nodes timers %[3]d %[4]d
+%[5]s bgp listen limit 500
+ bgp listen range 10.77.0.0/24 peer-group nodes
+ bgp listen range fd77::/64 peer-group nodes
+ address-family ipv4 unicast
+  neighbor nodes activate
+  maximum-paths 64
+  maximum-paths ibgp 64
+ exit-address-family
+ address-family ipv6 unicast
+  neighbor nodes activate
+  maximum-paths 64
+  maximum-paths ibgp 64
+ exit-address-family
+exit
+!
+%[6]s
+`
+
+func (l *Lab) bgpdConfig() string {
+	bfd := ""
+	if l.opts.BFD {
+		bfd = " neighbor nodes bfd\n"
+	}
+	o := l.opts
+	return fmt.Sprintf(bgpdConfig, o.ASN, o.PeerAS, int(o.Keepalive/time.Second), int(o.Hold/time.Second), bfd, o.RouterExtraConfig)
+}
+
+// startRouter starts FRR. Its daemons run as the user frr, who must own the
+// directory of their sockets.
+func (l *Lab) startRouter(ctx context.Context) error {
+	dir := l.path("frr")
+	if err := makeFRRDir(dir); err != nil {
+		return err
+	}
+	files := map[string]string{
+		"zebra.conf": "hostname router\nlog stdout\n", "bfdd.conf": "log stdout\n",
+		"vtysh.conf": "", "bgpd.conf": l.bgpdConfig(),
+	}
+	for name, content := range files {
+		if err := os.WriteFile(dir+"/"+name, []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := l.startFRR("zebra"); err != nil {
+		return err
+	}
+	if err := waitFor(ctx, 10*time.Second, "zebra", func() error { _, err := os.Stat(dir + "/zserv.api"); return err }); err != nil {
+		return err
+	}
+	if l.opts.BFD {
+		if err := l.startFRR("bfdd", "--bfdctl", dir+"/bfdd.sock"); err != nil {
+			return err
+		}
+	}
+	return l.StartRouter(ctx)
+}
+
+func makeFRRDir(dir string) error {
+	frr, err := user.Lookup("frr")
+	if err != nil {
+		return fmt.Errorf("router: no user frr: install the package frr: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	uid, _ := strconv.Atoi(frr.Uid)
+	gid, _ := strconv.Atoi(frr.Gid)
+	return os.Chown(dir, uid, gid)
+}
+
+// startFRR starts one daemon of FRR. It would leave files in /var/tmp/frr, so
+// it gets a /var/tmp of its own.
+func (l *Lab) startFRR(name string, more ...string) error {
+	dir := l.path("frr")
+	argv := []string{
+		"unshare", "--mount", "sh", "-c", `mount -t tmpfs tmpfs /var/tmp && exec "$0" "$@"`,
+		"/usr/lib/frr/" + name, "--log", "stdout", "--vty_socket", dir, "-f", dir + "/" + name + ".conf",
+		"-i", dir + "/" + name + ".pid", "-z", dir + "/zserv.api",
+	}
+	return l.start(daemon{name: name, ns: l.ns(Router), argv: append(argv, more...)})
+}
+
+// KillRouter ends bgpd as a crash does. The kernel keeps its routes for as long
+// as zebra does.
+func (l *Lab) KillRouter() error { return l.kill("bgpd") }
+
+// StartRouter starts bgpd and waits until it answers.
+func (l *Lab) StartRouter(ctx context.Context) error {
+	if err := l.startFRR("bgpd"); err != nil {
+		return err
+	}
+	return waitFor(ctx, 10*time.Second, "bgpd (log: "+l.path("log", "bgpd.log")+")", func() error {
+		out, err := l.Vtysh(ctx, "show bgp summary")
+		if err == nil && strings.Contains(out, "is not running") {
+			err = fmt.Errorf("%s", strings.TrimSpace(out))
+		}
+		return err
+	})
+}
+
+// Vtysh runs commands in the router's shell, one after the other.
+func (l *Lab) Vtysh(ctx context.Context, commands ...string) (string, error) {
+	return run(ctx, "", l.VtyshArgv(commands...)...)
+}
+
+// VtyshArgv is the command line that Vtysh runs.
+func (l *Lab) VtyshArgv(commands ...string) []string {
+	argv := []string{"vtysh", "--vty_socket", l.path("frr"), "--config_dir", l.path("frr")}
+	for _, c := range commands {
+		argv = append(argv, "-c", c)
+	}
+	return argv
+}
+
+// A NextHop is one way of a route in the router's kernel.
+type NextHop struct {
+	Via    netip.Addr
+	Dev    string
+	Weight int // 1 if the kernel names none
+}
+
+type kernelRoute struct {
+	Dst      string
+	Type     string
+	Protocol string
+	kernelHop
+	Nexthops []kernelHop
+}
+
+type kernelHop struct {
+	Gateway netip.Addr
+	Via     struct{ Host netip.Addr }
+	Dev     string
+	Weight  int
+}
+
+func (h kernelHop) nextHop() NextHop {
+	via := h.Gateway
+	if !via.IsValid() {
+		via = h.Via.Host
+	}
+	return NextHop{Via: via, Dev: h.Dev, Weight: max(h.Weight, 1)}
+}
+
+// RouterRoute returns the next hops that the router's kernel has for a prefix,
+// sorted by address; none if it has no such route.
+func (l *Lab) RouterRoute(ctx context.Context, prefix netip.Prefix) ([]NextHop, error) {
+	routes, err := l.RouterRoutes(ctx, prefix)
+	return routes[prefix], err
+}
+
+// RouterRoutes returns every route of the router's kernel within a prefix.
+func (l *Lab) RouterRoutes(ctx context.Context, within netip.Prefix) (map[netip.Prefix][]NextHop, error) {
+	family := "-4"
+	if within.Addr().Is6() {
+		family = "-6"
+	}
+	out, err := l.Exec(ctx, Router, "ip", "-j", family, "route", "show", "root", within.String())
+	if err != nil {
+		return nil, err
+	}
+	return parseRoutes([]byte(out))
+}
+
+func parseRoutes(text []byte) (map[netip.Prefix][]NextHop, error) {
+	routes := map[netip.Prefix][]NextHop{}
+	if len(strings.TrimSpace(string(text))) == 0 {
+		return routes, nil
+	}
+	var list []kernelRoute
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, fmt.Errorf("read the router's routes: %w", err)
+	}
+	for _, r := range list {
+		prefix, err := parsePrefix(r.Dst)
+		if err != nil {
+			return nil, fmt.Errorf("read the router's routes: %w", err)
+		}
+		hops := r.Nexthops
+		if len(hops) == 0 {
+			hops = []kernelHop{r.kernelHop}
+		}
+		for _, h := range hops {
+			routes[prefix] = append(routes[prefix], h.nextHop())
+		}
+	}
+	for _, hops := range routes {
+		sort.Slice(hops, func(i, j int) bool { return hops[i].Via.Less(hops[j].Via) })
+	}
+	return routes, nil
+}
+
+// parsePrefix reads what ip writes: it leaves out the length of host routes.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if s == "default" {
+		return netip.Prefix{}, nil
+	}
+	if strings.Contains(s, "/") {
+		return netip.ParsePrefix(s)
+	}
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return netip.PrefixFrom(addr, addr.BitLen()), nil
+}
