@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -152,7 +151,7 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 	table, holds, next := plan.Damp(s.holds, table, s.config.BGP.Weights, now)
 	s.holds = holds
 	state.Table, state.Holds, state.At = table, holds, now
-	if !s.failed && reflect.DeepEqual(table, s.applied) {
+	if !s.failed && table.Same(s.applied) {
 		s.state.Store(&state)
 		return next
 	}

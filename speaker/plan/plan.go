@@ -34,6 +34,13 @@ type Table struct {
 	Decisions []Decision
 }
 
+// Same tells whether two tables announce the same, whatever the Decisions say of
+// it.
+func (t Table) Same(o Table) bool {
+	return t.Self == o.Self && t.ASN == o.ASN && t.RouterID == o.RouterID && t.NextHops == o.NextHops &&
+		slices.Equal(t.Sessions, o.Sessions) && slices.Equal(t.Routes, o.Routes)
+}
+
 // NextHops are this node's own addresses. A session announces prefixes of its
 // own family with its own source address; prefixes of the other family need one
 // of these.

@@ -33,7 +33,9 @@ bgp: {asn: 64513}
 func randomCluster(rng *rand.Rand, services, nodes, endpoints int) cluster.Snapshot {
 	var s cluster.Snapshot
 	for i := range nodes {
-		s.Nodes = append(s.Nodes, cluster.Node{Name: fmt.Sprintf("n%d", i), Ready: rng.IntN(10) > 0})
+		s.Nodes = append(s.Nodes, cluster.Node{
+			Name: fmt.Sprintf("n%d", i), Ready: rng.IntN(10) > 0, Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 1, 0, byte(i)})},
+		})
 	}
 	base := netip.MustParseAddr("198.18.0.0").As4()
 	for i := range services {
@@ -162,6 +164,24 @@ func TestPureImports(t *testing.T) {
 	for _, bad := range []string{"k8s.io/client-go", "osrg/gobgp", "net/http", "vishvananda/netlink", "log/slog"} {
 		if strings.Contains(string(out), bad) {
 			t.Errorf("speaker/plan depends on %s", bad)
+		}
+	}
+}
+
+// A field that is added to Table must be added to Same as well.
+func TestSameLooksAtEveryField(t *testing.T) {
+	if n := reflect.TypeFor[plan.Table]().NumField(); n != 7 {
+		t.Errorf("Table has %d fields: teach Same about the new one, then mend this number", n)
+	}
+	full := plan.Compute(plan.Input{Self: "n0", Config: testConfig(t), Cluster: randomCluster(rand.New(rand.NewPCG(1, 1)), 3, 3, 9)})
+	for i := range reflect.TypeFor[plan.Table]().NumField() {
+		other := full
+		field := reflect.ValueOf(&other).Elem().Field(i)
+		field.SetZero()
+		name := reflect.TypeFor[plan.Table]().Field(i).Name
+		zero := reflect.ValueOf(full).Field(i).IsZero()
+		if same := full.Same(other); same != (zero || name == "Decisions") {
+			t.Errorf("%s differs: Same is %v", name, same)
 		}
 	}
 }
