@@ -67,6 +67,7 @@ func (c *Config) YAML() []byte {
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
+	e.CompactSeqIndent()
 	if err := e.Encode(c.wire()); err != nil {
 		panic(fmt.Sprintf("encode a configuration: %v", err)) // strings and numbers always encode
 	}

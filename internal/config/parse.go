@@ -64,20 +64,20 @@ func readConfig(root spot) *Config {
 	c := &Config{BGP: defaultBGP()}
 	var pools poolReader
 	var peers peerReader
-	bgp, asn := root, spot{}
+	var asn, neighbours spot
 	root.object(fields{
 		"apiVersion": func(s spot) { s.oneOf(APIVersion) },
 		"kind":       func(s spot) { s.oneOf("Config") },
 		"pools":      func(s spot) { c.Pools = pools.read(s) },
-		"peers":      func(s spot) { c.Peers = peers.read(s) },
-		"bgp":        func(s spot) { bgp, asn = s, readBGP(s, &c.BGP) },
+		"peers":      func(s spot) { neighbours, c.Peers = s, peers.read(s) },
+		"bgp":        func(s spot) { asn = readBGP(s, &c.BGP) },
 	}, "apiVersion", "pools")
 
 	pools.refuseOverlaps()
 	peers.refuseInside(pools.ranges)
 	if len(peers.at) > 0 && !asn.present() {
-		f := bgp.faults
-		f.add(bgp.node, "bgp.asn", "required as soon as there is a peer; write the AS number of the nodes")
+		neighbours.path = "bgp.asn"
+		neighbours.fault("required as soon as there is a peer; write the AS number of the nodes")
 	}
 	return c
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"math"
 	"net/netip"
 	"strconv"
@@ -88,23 +87,14 @@ func (s spot) peerAddress() netip.Addr {
 		problem = "IPv4 written as IPv6; write " + a.Unmap().String()
 	case a.Zone() != "":
 		problem = "has a zone; write an address of the peer that is not link-local"
-	default:
-		problem = unusablePeer(a)
+	case reservedIn(Range{a, a}) != "":
+		problem = "in " + reservedIn(Range{a, a}) + "; write an address of the peer"
 	}
 	if problem != "" {
 		s.fault("%q: %s", text, problem)
 		return netip.Addr{}
 	}
 	return a
-}
-
-func unusablePeer(a netip.Addr) string {
-	for _, s := range special {
-		if s.prefix.Contains(a) {
-			return fmt.Sprintf("one of %s, %s; write an address of the peer", s.name, s.prefix)
-		}
-	}
-	return ""
 }
 
 // reservedASNs are the numbers that no AS can have.

@@ -24,8 +24,8 @@ func (s spot) readRange() (Range, bool) {
 		return Range{}, false
 	}
 	r, problem := parseRange(text)
-	if problem == "" {
-		problem = refusal(r)
+	if block := reservedIn(r); problem == "" && block != "" {
+		problem = "reaches into " + block + "; write a range outside of it"
 	}
 	if problem != "" {
 		s.fault("%q: %s", text, problem)
@@ -80,28 +80,29 @@ func parseFromTo(from, to string) (Range, string) {
 	return Range{f, t}, ""
 }
 
-// special are the blocks that no Service can have an address of.
+// special are the blocks that neither a Service nor a peer can have an address
+// of; the first that matches is named.
 var special = []struct {
 	name   string
 	prefix netip.Prefix
 }{
-	{"the unspecified addresses", netip.MustParsePrefix("0.0.0.0/8")},
-	{"the loopback addresses", netip.MustParsePrefix("127.0.0.0/8")},
-	{"the link-local addresses", netip.MustParsePrefix("169.254.0.0/16")},
-	{"the multicast addresses", netip.MustParsePrefix("224.0.0.0/4")},
-	{"the broadcast address", netip.MustParsePrefix("255.255.255.255/32")},
-	{"the unspecified address", netip.MustParsePrefix("::/128")},
-	{"the loopback address", netip.MustParsePrefix("::1/128")},
-	{"IPv4 written as IPv6", netip.MustParsePrefix("::ffff:0:0/96")},
-	{"the link-local addresses", netip.MustParsePrefix("fe80::/10")},
-	{"the multicast addresses", netip.MustParsePrefix("ff00::/8")},
+	{"this network, RFC 1122", netip.MustParsePrefix("0.0.0.0/8")},
+	{"loopback, RFC 1122", netip.MustParsePrefix("127.0.0.0/8")},
+	{"link-local, RFC 3927", netip.MustParsePrefix("169.254.0.0/16")},
+	{"multicast, RFC 5771", netip.MustParsePrefix("224.0.0.0/4")},
+	{"limited broadcast, RFC 919", netip.MustParsePrefix("255.255.255.255/32")},
+	{"unspecified, RFC 4291", netip.MustParsePrefix("::/128")},
+	{"loopback, RFC 4291", netip.MustParsePrefix("::1/128")},
+	{"IPv4-mapped, RFC 4291", netip.MustParsePrefix("::ffff:0:0/96")},
+	{"link-local, RFC 4291", netip.MustParsePrefix("fe80::/10")},
+	{"multicast, RFC 4291", netip.MustParsePrefix("ff00::/8")},
 }
 
-// refusal says which block of no use a range reaches into; empty: none.
-func refusal(r Range) string {
+// reservedIn says which special block a range reaches into; empty: none.
+func reservedIn(r Range) string {
 	for _, s := range special {
 		if r.overlaps(prefixRange(s.prefix)) {
-			return fmt.Sprintf("holds %s, %s; write a range without", s.name, s.prefix)
+			return fmt.Sprintf("%s (%s)", s.prefix, s.name)
 		}
 	}
 	return ""
@@ -149,9 +150,9 @@ func overlapFault(a, b rangeAt) {
 	if a.after(b.spot) {
 		a, b = b, a
 	}
-	whose := "the same pool"
-	if a.pool != b.pool {
-		whose = "pool " + a.pool
+	whose := ""
+	if a.pool != b.pool && a.pool != "" {
+		whose = ", of pool " + a.pool
 	}
-	b.fault("%q: overlaps %s, %q, of %s", b.node.Value, a.path, a.node.Value, whose)
+	b.fault("%q: overlaps %s, %q%s", b.node.Value, a.path, a.node.Value, whose)
 }

@@ -1,0 +1,117 @@
+package config
+
+import (
+	"math"
+	"net/netip"
+	"testing"
+
+	"github.com/heraldlb/herald/internal/cluster"
+)
+
+func TestRangeSize(t *testing.T) {
+	for text, want := range map[string]uint64{
+		"192.0.2.7/32":                                 1,
+		"192.0.2.0/24":                                 256,
+		"192.0.2.10-192.0.2.20":                        11,
+		"0.0.0.0-255.255.255.255":                      1 << 32,
+		"2001:db8::/112":                               65536,
+		"2001:db8::ffff:ffff:ffff:ffff/128":            1,
+		"2001:db8::-2001:db8::ffff:ffff:ffff:fffd":     math.MaxUint64 - 1,
+		"2001:db8::/65":                                1 << 63,
+		"2001:db8::/64":                                math.MaxUint64,
+		"2001:db8::-2001:db8::ffff:ffff:ffff:fffe":     math.MaxUint64,
+		"2001:db8::-2001:db8:0:1::":                    math.MaxUint64,
+		"2001:db8::ffff:ffff:ffff:ffff-2001:db8:0:1::": 2,
+		"2001:db8::/32":                                math.MaxUint64,
+	} {
+		r, problem := parseRange(text)
+		if problem != "" {
+			t.Errorf("%s: %s", text, problem)
+		}
+		if got := r.Size(); got != want {
+			t.Errorf("%s: got %d, want %d", text, got, want)
+		}
+	}
+}
+
+// Small pools are counted by visiting them, which checks Size, Addrs, Usable and
+// Contains against each other.
+func TestPoolSizeIsWhatCanBeVisited(t *testing.T) {
+	for ranges, want := range map[string][2]uint64{
+		"192.0.2.0/24":                     {256, 254},
+		"192.0.2.1-192.0.2.254":            {254, 254},
+		"192.0.2.0/32":                     {1, 0},
+		"192.0.2.255/32":                   {1, 0},
+		"192.0.2.255-192.0.3.0":            {2, 0},
+		"192.0.2.5-192.0.4.0, 10.0.0.0/16": {508 + 65536, 508 - 4 + 65536 - 512},
+		"192.0.2.0/31, '2001:db8::/120'":   {2, 1},
+		"'2001:db8::/120'":                 {0, 0},
+	} {
+		c := mustParse(t, head+"pools: [{name: a, ranges: ["+ranges+"]}]")
+		for i, avoid := range []bool{false, true} {
+			p := c.Pools[0]
+			p.AvoidBuggyIPs = avoid
+			if got := p.Size(cluster.IPv4); got != want[i] {
+				t.Errorf("%s, avoid %v: size %d, want %d", ranges, avoid, got, want[i])
+			}
+			if got := visit(t, p, cluster.IPv4); got != want[i] {
+				t.Errorf("%s, avoid %v: visited %d, want %d", ranges, avoid, got, want[i])
+			}
+		}
+	}
+}
+
+func visit(t *testing.T, p Pool, f cluster.Family) (n uint64) {
+	t.Helper()
+	last := netip.Addr{}
+	for a := range p.Addrs(f) {
+		if !p.Usable(a) || !p.Contains(a) || !last.Less(a) {
+			t.Errorf("%s comes after %s; usable: %v", a, last, p.Usable(a))
+		}
+		last = a
+		n++
+	}
+	return n
+}
+
+func TestPoolSizeSaturates(t *testing.T) {
+	c := mustParse(t, head+"pools: [{name: a, avoidBuggyIPs: true, ranges: ['2001:db8::/65', '2001:db8:1::/65', '2001:db8:2::/128', 192.0.2.0/24]}]")
+	if got := c.Pools[0].Size(cluster.IPv6); got != math.MaxUint64 {
+		t.Errorf("got %d", got)
+	}
+	if got := c.Pools[0].Size(cluster.IPv4); got != 254 {
+		t.Errorf("got %d", got)
+	}
+}
+
+func TestAddrsStopsEarly(t *testing.T) {
+	p := mustParse(t, head+"pools: [{name: a, ranges: ['2001:db8::/32']}]").Pools[0]
+	var got []string
+	for a := range p.Addrs(cluster.IPv6) {
+		if got = append(got, a.String()); len(got) == 2 {
+			break
+		}
+	}
+	if len(got) != 2 || got[0] != "2001:db8::" || got[1] != "2001:db8::1" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestPoolOf(t *testing.T) {
+	c := mustParse(t, head+`pools:
+- {name: a, ranges: [192.0.2.0/25, '2001:db8::/64']}
+- {name: b, ranges: [192.0.2.128/25]}
+`)
+	for addr, want := range map[string]string{
+		"192.0.2.0": "a", "192.0.2.127": "a", "192.0.2.128": "b", "192.0.2.255": "b", "192.0.3.0": "",
+		"2001:db8::ffff": "a", "2001:db8:0:1::": "", "::192.0.2.0": "", "::ffff:192.0.2.0": "",
+	} {
+		got := ""
+		if p := c.PoolOf(netip.MustParseAddr(addr)); p != nil {
+			got = p.Name
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", addr, got, want)
+		}
+	}
+}
