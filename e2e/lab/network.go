@@ -109,14 +109,14 @@ func (l *Lab) linkRouter(ctx context.Context) error {
 	}
 	return ip(ctx, l.ns(Ext), "link set eth0 up",
 		"addr add "+Ext4+"/24 dev eth0", "addr add "+Ext6+"/64 dev eth0 nodad",
-		"route add default via "+RouterExt4, "-6 route add default via "+RouterExt6)
+		"route add default via "+RouterExt4, "route add ::/0 via "+RouterExt6)
 }
 
 // podRoutes lets pods be reached without any overlay.
 func podRoutes(n Node) []string {
 	return []string{
 		"route replace " + n.PodCIDR4 + " via " + n.Addr4,
-		"-6 route replace " + n.PodCIDR6 + " via " + n.Addr6,
+		"route replace " + n.PodCIDR6 + " via " + n.Addr6,
 	}
 }
 
@@ -129,7 +129,7 @@ func (l *Lab) plug(ctx context.Context, place, addr4, addr6 string) error {
 	}
 	return ip(ctx, l.ns(place), "link set eth0 up",
 		"addr add "+addr4+"/24 dev eth0", "addr add "+addr6+"/64 dev eth0 nodad",
-		"route add default via "+Router4, "-6 route add default via "+Router6)
+		"route add default via "+Router4, "route add ::/0 via "+Router6)
 }
 
 func portName(place string) string { return strings.ReplaceAll(place, "-", "") }
