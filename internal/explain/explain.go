@@ -1,0 +1,206 @@
+// Package explain answers "why is this Service announced where it is?" by
+// running the allocator's and the speakers' own pure functions again, for every
+// node, on the cluster as it is or as it was saved.
+package explain
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/heraldlb/herald/allocator/assign"
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+// Saved is a cluster and its accepted configuration at one moment: what
+// heraldctl snapshot writes, as JSON.
+type Saved struct {
+	Config  string // the accepted configuration's text; empty: there is none
+	Cluster cluster.Snapshot
+}
+
+// ErrNotFound says that the cluster has no such Service.
+var ErrNotFound = errors.New("no such Service")
+
+// Service writes all that Herald would decide about one Service, given as
+// namespace/name.
+func Service(w io.Writer, in Saved, key string) error {
+	svc, err := find(in.Cluster.Services, key)
+	if err != nil {
+		return err
+	}
+	c, hash, err := parse(in.Config)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s  type %s  externalTrafficPolicy %s  config %s\n", key, kind(svc), policy(svc), hash)
+	if !svc.Ours() {
+		fmt.Fprintf(w, "not Herald's: it takes care of Services of type LoadBalancer without a class or with class %s\n", cluster.Class)
+		return nil
+	}
+	allocation(w, c, in.Cluster.Services, svc)
+	near := cluster.Snapshot{Services: sharers(in.Cluster.Services, svc), Nodes: in.Cluster.Nodes}
+	for _, a := range svc.Ingress {
+		address(w, c, near, key, a)
+	}
+	return nil
+}
+
+// sharers are the Services that a decision about svc can depend on.
+func sharers(services []cluster.Service, svc cluster.Service) []cluster.Service {
+	var out []cluster.Service
+	for _, s := range services {
+		if slices.ContainsFunc(s.Ingress, func(a netip.Addr) bool { return slices.Contains(svc.Ingress, a) }) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func find(services []cluster.Service, key string) (cluster.Service, error) {
+	i := slices.IndexFunc(services, func(s cluster.Service) bool { return s.Key() == key })
+	if i >= 0 {
+		return services[i], nil
+	}
+	_, name, _ := strings.Cut(key, "/")
+	for _, s := range services {
+		if s.Name == name {
+			return s, fmt.Errorf("%s: %w; did you mean %s?", key, ErrNotFound, s.Key())
+		}
+	}
+	return cluster.Service{}, fmt.Errorf("%s: %w", key, ErrNotFound)
+}
+
+func parse(text string) (*config.Config, string, error) {
+	if text == "" {
+		return nil, "none accepted yet", nil
+	}
+	c, err := config.Parse([]byte(text))
+	if err != nil {
+		return nil, "", fmt.Errorf("accepted configuration: %w", err)
+	}
+	return c, c.Hash(), nil
+}
+
+func kind(s cluster.Service) string {
+	switch {
+	case !s.LoadBalancer:
+		return "other than LoadBalancer"
+	case s.Class != "":
+		return "LoadBalancer class " + s.Class
+	default:
+		return "LoadBalancer"
+	}
+}
+
+func policy(s cluster.Service) string {
+	if s.LocalOnly {
+		return "Local"
+	}
+	return "Cluster"
+}
+
+// allocation is the allocator's answer. It differs from the status for a moment
+// after a change, and for longer only if the allocator does not run.
+func allocation(w io.Writer, c *config.Config, services []cluster.Service, svc cluster.Service) {
+	for _, a := range assign.Compute(c, services).Assignments {
+		if a.Service != svc.Key() {
+			continue
+		}
+		fmt.Fprintf(w, "allocation: %s: %s\n", a.Reason, a.Message)
+		if !a.Allocated {
+			fmt.Fprintf(w, "  to do: %s\n", a.Reason.Remedy())
+		}
+		if !sameAddrs(a.Addrs, svc.Ingress) {
+			fmt.Fprintf(w, "  the status still says %s: is the allocator running?\n", list(svc.Ingress))
+		}
+	}
+}
+
+func sameAddrs(a, b []netip.Addr) bool {
+	x, y := slices.SortedFunc(slices.Values(a), netip.Addr.Compare), slices.SortedFunc(slices.Values(b), netip.Addr.Compare)
+	return slices.Equal(x, y)
+}
+
+func list(addrs []netip.Addr) string {
+	if len(addrs) == 0 {
+		return "no address"
+	}
+	text := make([]string, 0, len(addrs))
+	for _, a := range addrs {
+		text = append(text, a.String())
+	}
+	return strings.Join(text, ", ")
+}
+
+// address is every node's decision about one address.
+func address(w io.Writer, c *config.Config, snapshot cluster.Snapshot, key string, a netip.Addr) {
+	var rows []row
+	var peers []string
+	pool := "none"
+	for _, n := range snapshot.Nodes {
+		t := plan.Compute(plan.Input{Self: n.Name, Config: c, Cluster: snapshot})
+		for _, d := range t.Decisions {
+			if d.Service == key && d.Addr == a {
+				rows = append(rows, row{n.Name, d})
+				pool = cmp.Or(d.Pool, pool)
+			}
+		}
+		peers = peersOf(t)
+	}
+	fmt.Fprintf(w, "\n%s  pool %s  peers %s\n", a, pool, cmp.Or(strings.Join(peers, ", "), "none"))
+	table(w, rows)
+}
+
+type row struct {
+	node string
+	plan.Decision
+}
+
+func peersOf(t plan.Table) []string {
+	var names []string
+	for _, s := range t.Sessions {
+		names = append(names, fmt.Sprintf("%s (%s)", s.Name, s.Address))
+	}
+	return names
+}
+
+func table(w io.Writer, rows []row) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	remedies := map[plan.Reason]bool{}
+	for _, r := range rows {
+		if r.Announce {
+			fmt.Fprintf(tw, "  %s\tannounces\tweight %d\t%s of the traffic\n", r.node, r.Weight, share(r.Decision))
+			continue
+		}
+		why := string(r.Reason)
+		if r.Detail != "" {
+			why += ": " + r.Detail
+		}
+		fmt.Fprintf(tw, "  %s\tsilent\t-\t%s\n", r.node, why)
+		remedies[r.Reason] = true
+	}
+	_ = tw.Flush() // w's errors are its owner's to see
+	for _, r := range plan.Reasons() {
+		if remedies[r] {
+			fmt.Fprintf(w, "  %s: %s\n", r, r.Remedy())
+		}
+	}
+}
+
+// share is the part of the connections that a router which honours the weights
+// sends to this node.
+func share(d plan.Decision) string {
+	var sum uint64
+	for _, n := range d.Nodes {
+		sum += uint64(n.Weight)
+	}
+	return fmt.Sprintf("%.1f %%", 100*float64(d.Weight)/float64(sum))
+}

@@ -1,0 +1,113 @@
+package explain_test
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/explain"
+)
+
+const conf = `
+apiVersion: heraldlb.io/v1
+pools: [{name: public, ranges: [198.51.100.0/24]}]
+peers: [{name: tor-a, address: 10.0.0.1, asn: 64512}, {name: tor-b, address: 10.0.0.2, asn: 64512}]
+bgp: {asn: 64513}
+`
+
+func saved() explain.Saved {
+	addr := netip.MustParseAddr
+	ready := func(a, node string) cluster.Endpoint {
+		return cluster.Endpoint{Addr: addr(a), Node: node, Ready: true, Serving: true}
+	}
+	return explain.Saved{Config: conf, Cluster: cluster.Snapshot{
+		Nodes: []cluster.Node{{Name: "n1", Ready: true}, {Name: "n2", Ready: true}, {Name: "n3", Ready: true}},
+		Services: []cluster.Service{
+			{
+				Namespace: "default", Name: "web", LoadBalancer: true, LocalOnly: true, Families: []cluster.Family{cluster.IPv4},
+				Ingress: []netip.Addr{addr("198.51.100.0")},
+				Endpoints: []cluster.Endpoint{
+					ready("10.244.1.2", "n1"), ready("10.244.2.2", "n2"), ready("10.244.2.3", "n2"), ready("10.244.2.4", "n2"),
+					{Addr: addr("10.244.3.2"), Node: "n3", Terminating: true, Pod: "default/web-7d9f"},
+				},
+			},
+			{Namespace: "default", Name: "plain"},
+			{Namespace: "team-a", Name: "odd", LoadBalancer: true, Class: "example.com/other"},
+			{
+				Namespace: "team-a", Name: "wants", LoadBalancer: true, Families: []cluster.Family{cluster.IPv4},
+				Annotations: map[string]string{cluster.AnnotationPool: "privat"},
+			},
+		},
+	}}
+}
+
+func TestService(t *testing.T) {
+	tests := map[string]string{
+		"default/web": `default/web  type LoadBalancer  externalTrafficPolicy Local  config HASH
+allocation: Allocated: has 198.51.100.0 of pool public
+
+198.51.100.0  pool public  peers tor-a (10.0.0.1), tor-b (10.0.0.2)
+  n1  announces  weight 1  25.0 % of the traffic
+  n2  announces  weight 3  75.0 % of the traffic
+  n3  silent     -         NoReadyEndpointOnNode: default/web-7d9f is terminating; ready on n1, n2
+  NoReadyEndpointOnNode: nothing, if the pods run elsewhere by intent; else look at the readiness of this node's pods
+`,
+		"default/plain": `default/plain  type other than LoadBalancer  externalTrafficPolicy Cluster  config HASH
+not Herald's: it takes care of Services of type LoadBalancer without a class or with class heraldlb.io/herald
+`,
+		"team-a/odd": `team-a/odd  type LoadBalancer class example.com/other  externalTrafficPolicy Cluster  config HASH
+not Herald's: it takes care of Services of type LoadBalancer without a class or with class heraldlb.io/herald
+`,
+	}
+	for key, want := range tests {
+		t.Run(key, func(t *testing.T) {
+			got := text(t, saved(), key)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAServiceThatWaitsIsToldWhatToDo(t *testing.T) {
+	got := text(t, saved(), "team-a/wants")
+	for _, want := range []string{"PoolNotFound", `privat`, "to do: "} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+}
+
+func TestWithoutAcceptedConfiguration(t *testing.T) {
+	s := saved()
+	s.Config = ""
+	if got := text(t, s, "default/web"); !strings.Contains(got, "none accepted yet") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestUnknownService(t *testing.T) {
+	err := explain.Service(&strings.Builder{}, saved(), "default/wants")
+	if !errors.Is(err, explain.ErrNotFound) || !strings.Contains(err.Error(), "did you mean team-a/wants?") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// text replaces the hash, which changes with every new default.
+func text(t *testing.T, s explain.Saved, key string) string {
+	t.Helper()
+	var b strings.Builder
+	if err := explain.Service(&b, s, key); err != nil {
+		t.Fatal(err)
+	}
+	out := b.String()
+	if i := strings.Index(out, "  config "); i >= 0 && s.Config != "" {
+		line, rest, _ := strings.Cut(out, "\n")
+		out = line[:i] + "  config HASH\n" + rest
+	}
+	return out
+}
