@@ -1,16 +1,6 @@
 package config
 
-import (
-	"regexp"
-	"strings"
-)
-
-// The syntax of names in Kubernetes: RFC 1123 labels and subdomains, and the
-// "qualified names" of labels.
-var (
-	labelName   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
-	qualifiedRE = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`)
-)
+import "strings"
 
 // name reads a DNS-1123 label.
 func (s spot) name() string {
@@ -18,35 +8,47 @@ func (s spot) name() string {
 	if !ok {
 		return ""
 	}
-	if len(got) > 63 || !labelName.MatchString(got) {
+	if !isLabel(got) {
 		s.fault("%q: write at most 63 lower-case letters, digits and dashes, with a letter or digit at both ends", got)
 		return ""
 	}
 	return got
 }
 
-func isLabelKey(key string) bool {
-	name := key
-	if prefix, rest, ok := strings.Cut(key, "/"); ok {
-		name = rest
-		if !isSubdomain(prefix) {
-			return false
-		}
-	}
-	return len(name) <= 63 && qualifiedRE.MatchString(name)
+// isLabel tells whether s is a label of RFC 1123, as the names of namespaces are.
+func isLabel(s string) bool {
+	return len(s) <= 63 && madeOf(s, "abcdefghijklmnopqrstuvwxyz0123456789", "-")
 }
 
 func isSubdomain(s string) bool {
 	for part := range strings.SplitSeq(s, ".") {
-		if !labelName.MatchString(part) {
+		if !madeOf(part, "abcdefghijklmnopqrstuvwxyz0123456789", "-") {
 			return false
 		}
 	}
 	return len(s) <= 253
 }
 
+// isLabelKey tells whether key can be the key of a Kubernetes label: a name,
+// perhaps with a subdomain and a slash before it.
+func isLabelKey(key string) bool {
+	prefix, name, ok := strings.Cut(key, "/")
+	if !ok {
+		prefix, name = "", key
+	}
+	return (!ok || isSubdomain(prefix)) && name != "" && isLabelValue(name)
+}
+
 func isLabelValue(v string) bool {
-	return v == "" || len(v) <= 63 && qualifiedRE.MatchString(v)
+	const alnum = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	return v == "" || len(v) <= 63 && madeOf(v, alnum, "-_.")
+}
+
+// madeOf tells whether s has characters of ends at both ends and of ends and
+// middle between them.
+func madeOf(s, ends, middle string) bool {
+	return s != "" && strings.Trim(s, ends+middle) == "" &&
+		strings.IndexByte(ends, s[0]) >= 0 && strings.IndexByte(ends, s[len(s)-1]) >= 0
 }
 
 // unique complains of a name that another item has already.

@@ -1,6 +1,9 @@
 package config
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestRangeFaults(t *testing.T) {
 	wantFaults(t, inRanges, map[string][]string{
@@ -56,6 +59,7 @@ func TestRangeFaults(t *testing.T) {
 }
 
 func TestPoolFaults(t *testing.T) {
+	long := strings.Repeat("a", 64)
 	const label = "write at most 63 lower-case letters, digits and dashes, with a letter or digit at both ends"
 	wantFaults(t, inPool, map[string][]string{
 		"autoAssign: false":   nil,
@@ -108,6 +112,13 @@ func TestPoolFaults(t *testing.T) {
 			`pools[0].serviceSelector.matchLabels.-a: "b c": not the value of a label: at most 63 letters, digits, dashes, dots and underscores`,
 			`pools[0].serviceSelector.matchLabels.A.b_c/x: "A.b_c/x": not the key of a label, such as app or example.com/tier`,
 			`pools[0].serviceSelector.matchLabels.a/b/c: "a/b/c": not the key of a label, such as app or example.com/tier`,
+		},
+		"serviceSelector: {matchLabels: {/a: '', a/: '', -.x/a: '', x.y/" + long + ": '', a: " + long + "}}": {
+			`pools[0].serviceSelector.matchLabels./a: "/a": not the key of a label, such as app or example.com/tier`,
+			`pools[0].serviceSelector.matchLabels.a/: "a/": not the key of a label, such as app or example.com/tier`,
+			`pools[0].serviceSelector.matchLabels.-.x/a: "-.x/a": not the key of a label, such as app or example.com/tier`,
+			`pools[0].serviceSelector.matchLabels.x.y/` + long + `: "x.y/` + long + `": not the key of a label, such as app or example.com/tier`,
+			`pools[0].serviceSelector.matchLabels.a: "` + long + `": not the value of a label: at most 63 letters, digits, dashes, dots and underscores`,
 		},
 		"serviceSelector: {matchExpressions: [{}]}": {
 			`pools[0].serviceSelector.matchExpressions[0].key: required`,

@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/binary"
-	"iter"
 	"math"
 	"math/bits"
 	"net/netip"
@@ -51,7 +50,7 @@ func (p Pool) Usable(a netip.Addr) bool {
 
 // Addrs is every address of a family that the pool may hand out, ascending. An
 // IPv6 pool has more than anybody can visit: stop early.
-func (p Pool) Addrs(f cluster.Family) iter.Seq[netip.Addr] {
+func (p Pool) Addrs(f cluster.Family) func(yield func(netip.Addr) bool) {
 	return func(yield func(netip.Addr) bool) {
 		for _, r := range p.Ranges {
 			if r.Family() != f {

@@ -128,7 +128,12 @@ func kindOf(n *yaml.Node) string {
 		return "a list"
 	case yaml.AliasNode:
 		return "an alias"
+	default:
+		return scalarKind(n)
 	}
+}
+
+func scalarKind(n *yaml.Node) string {
 	switch n.ShortTag() {
 	case "!!str":
 		return "a string"
@@ -140,8 +145,9 @@ func kindOf(n *yaml.Node) string {
 		return "a date"
 	case "!!null":
 		return "no value"
+	default:
+		return "a value with the tag " + n.Tag
 	}
-	return "a value with the tag " + n.Tag
 }
 
 func join(path, key string) string {
