@@ -79,7 +79,8 @@ func (l *Lab) PowerOff(ctx context.Context, node string) error {
 	if err := removeNamespaces(ctx, names); err != nil {
 		return fmt.Errorf("node %s: power off: %w", node, err)
 	}
-	return nil
+	// The kernel would remove the link too, but later than a quick PowerOn.
+	return ip(ctx, l.ns(lan), "link del "+n.Name)
 }
 
 // removeNamespaces kills all that lives in namespaces and removes them.

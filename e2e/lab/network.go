@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sort"
 	"strings"
 )
@@ -124,7 +125,7 @@ func podRoutes(n Node) []string {
 func (l *Lab) plug(ctx context.Context, place, addr4, addr6 string) error {
 	port := portName(place)
 	if err := ip(ctx, l.ns(lan),
-		"link add "+port+" type veth peer name eth0 netns "+l.ns(place), "link set "+port+" master br0 up"); err != nil {
+		"link add "+port+" type veth peer name eth0 address "+mac(addr4)+" netns "+l.ns(place), "link set "+port+" master br0 up"); err != nil {
 		return err
 	}
 	return ip(ctx, l.ns(place), "link set eth0 up",
@@ -132,6 +133,14 @@ func (l *Lab) plug(ctx context.Context, place, addr4, addr6 string) error {
 		"route add default via "+Router4, "route add ::/0 via "+Router6)
 }
 
+// mac makes a link's address of the host's: a machine that was switched off
+// comes back with the one that its neighbours remember.
+func mac(addr4 string) string {
+	b := netip.MustParseAddr(addr4).As4()
+	return fmt.Sprintf("02:00:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
+}
+
+// portName must fit into an interface's name.
 func portName(place string) string { return strings.ReplaceAll(place, "-", "") }
 
 // makeNode makes a node's namespace, link and routes, as after a reboot.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -35,17 +36,21 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	return l, nil
 }
 
+// ErrExists is why Up refuses a name that is in use.
+var ErrExists = errors.New("there is one already, or what is left of it: take it down first")
+
 // claim makes the lab's directory, and holds it against a down meanwhile.
 func (l *Lab) claim() (unlock func(), err error) {
 	if left := namespaces(nsPrefix(l.opts.Name)); len(left) > 0 {
-		return nil, fmt.Errorf("lab %s: there is one already, or what is left of it (namespace %s): take it down first",
-			l.opts.Name, left[0])
+		return nil, fmt.Errorf("lab %s: namespace %s: %w", l.opts.Name, left[0], ErrExists)
 	}
 	if err := os.MkdirAll(filepath.Dir(l.dir), 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(l.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("lab %s: there is one already, or what is left of it: take it down first: %w", l.opts.Name, err)
+	if err := os.Mkdir(l.dir, 0o755); errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("lab %s: directory %s: %w", l.opts.Name, l.dir, ErrExists)
+	} else if err != nil {
+		return nil, err
 	}
 	return lock(l.dir, time.Second)
 }

@@ -48,6 +48,9 @@ func up(ctx context.Context, name string, args []string) error {
 	}
 	began := time.Now()
 	l, err := lab.Up(ctx, o)
+	if errors.Is(err, lab.ErrExists) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("%w\nwhat is left can be looked at; `lab down` removes it", err)
 	}
