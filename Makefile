@@ -1,0 +1,65 @@
+# Two targets matter to a newcomer: `make demo` and `make test`. Both install
+# what they need on a Debian machine and say what they do.
+
+SHELL := /bin/sh
+export CGO_ENABLED ?= 0
+export GOFLAGS ?= -buildvcs=false
+
+# The setup finds or fetches a fitting Go. It runs once, and only for targets
+# that need it.
+GO = $(shell cat .go-command 2>/dev/null)
+LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+PURE = ./internal/cluster/... ./internal/config/... ./internal/explain/... ./allocator/assign/... ./speaker/plan/... ./speaker
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: setup
+setup: ## install Debian packages and Go, if missing
+	@e2e/setup.sh > .go-command
+
+.PHONY: build
+build: setup ## bin/herald-allocator, bin/herald-speaker, bin/heraldctl
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+.PHONY: lab
+lab: build ## everything that the lab needs; the first time it compiles Kubernetes
+	cd e2e && $(GO) run ./cmd/lab build
+
+.PHONY: demo
+demo: lab ## the main job, shown: weighted routes and each pod's measured share
+	e2e/bin/demo
+
+.PHONY: bench
+bench: lab ## creation to first answer, and 500 Services at once
+	e2e/bin/bench
+
+.PHONY: lint
+lint: setup ## go vet and golangci-lint, in both modules
+	@echo "== lint"
+	$(GO) vet ./...
+	cd e2e && $(GO) vet ./...
+	$(LINT) run ./...
+	cd e2e && $(LINT) run --config ../.golangci.yml ./...
+
+.PHONY: test-pure
+test-pure: setup ## no root needed
+	$(GO) test -shuffle=on $(PURE)
+
+.PHONY: test-go
+test-go: lab ## the product's module, with the race detector
+	@echo "== tests of the product"
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+
+.PHONY: test-lab
+test-lab: lab ## the whole, in the lab
+	@echo "== tests in the lab"
+	cd e2e && $(GO) test -shuffle=on -p 1 -timeout 40m ./...
+
+.PHONY: test
+test: lint test-go test-lab ## all tests
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin e2e/bin .go-command
