@@ -115,25 +115,26 @@ func (a *allocation) keepHeld(c *claim) {
 func (a *allocation) keepForeign(c *claim) {
 	for _, addr := range c.svc.Ingress {
 		addr = addr.Unmap()
-		if addr.IsValid() && a.ledger.conflict(addr, c) == nil {
+		if addr.IsValid() {
 			a.ledger.take(addr, c)
 		}
 	}
 }
 
 // settle hands out addresses. A Service that moves leaves an address that an
-// earlier one may have asked for in vain, so it goes on until nobody moves.
+// earlier one may have asked for in vain, so it goes on until a round changes
+// nothing. What that last round finds wrong is what is wrong in the end.
 func (a *allocation) settle() {
 	queue := slices.Clone(a.claims)
 	slices.SortStableFunc(queue, func(x, y *claim) int { return cmp.Compare(x.rank(), y.rank()) })
 	for {
-		moved := false
+		changed := false
 		for _, c := range queue {
 			if a.fill(c) {
-				moved = true
+				changed = true
 			}
 		}
-		if !moved && !a.swap(queue) {
+		if !changed && !a.swap(queue) {
 			return
 		}
 	}

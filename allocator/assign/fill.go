@@ -3,6 +3,7 @@ package assign
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/heraldlb/herald/internal/cluster"
 )
@@ -27,9 +28,9 @@ func (a *allocation) open(c *claim, s *slot) bool {
 }
 
 // fill gives a claim the addresses that it still waits for, as far as there are
-// any, and tells whether it left one for another. An address is left only when
-// its successor is there.
-func (a *allocation) fill(c *claim) (left bool) {
+// any, and tells whether there were. An address is left only when its successor
+// is there.
+func (a *allocation) fill(c *claim) bool {
 	var picks [2]netip.Addr
 	var auto []int
 	for i := range c.slots {
@@ -60,7 +61,7 @@ func (c *claim) incomplete() bool {
 	return false
 }
 
-func (a *allocation) takeAll(c *claim, picks [2]netip.Addr) (left bool) {
+func (a *allocation) takeAll(c *claim, picks [2]netip.Addr) (took bool) {
 	for i := range c.slots {
 		s := &c.slots[i]
 		if !picks[i].IsValid() {
@@ -68,12 +69,12 @@ func (a *allocation) takeAll(c *claim, picks [2]netip.Addr) (left bool) {
 		}
 		if s.addr.IsValid() {
 			a.ledger.release(s.addr, c)
-			left = true
 		}
 		a.ledger.take(picks[i], c)
 		s.addr = picks[i]
+		took = true
 	}
-	return left
+	return took
 }
 
 // explicit is the address that the user asks for, or why it is not to be had.
@@ -88,8 +89,18 @@ func (a *allocation) explicit(c *claim, want netip.Addr) (netip.Addr, fault) {
 	if !p.Serves(c.svc.Namespace, c.svc.Labels) {
 		return netip.Addr{}, fault{PoolNotForService, fmt.Sprintf("%s is in pool %s, which is not for this namespace or these labels", want, p.Name)}
 	}
-	if holder := a.ledger.conflict(want, c); holder != nil {
-		return netip.Addr{}, fault{AddressInUse, fmt.Sprintf("%s is in use by %s", want, holder.key)}
+	if a.ledger.conflict(want, c) != nil {
+		return netip.Addr{}, fault{AddressInUse, fmt.Sprintf("%s is in use by %s", want, a.holders(want, c))}
 	}
 	return want, fault{}
+}
+
+// holders names the oldest of those with whom c may not share an address.
+func (a *allocation) holders(addr netip.Addr, c *claim) string {
+	all := a.ledger.conflicts(addr, c)
+	oldest := slices.MinFunc(all, byAge).key
+	if len(all) > 1 {
+		return fmt.Sprintf("%s and %d more", oldest, len(all)-1)
+	}
+	return oldest
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // ledger knows who uses which address. All users of one address may share it
-// with each other.
+// with each other, but for those of other controllers, who come last.
 type ledger struct {
 	pools  *pools
 	uses   map[netip.Addr]*use
@@ -18,7 +18,7 @@ type ledger struct {
 // use is one address that is in use.
 type use struct {
 	claims []*claim
-	ports  map[cluster.Port]*claim // nil unless the address can be shared
+	ports  map[cluster.Port]*claim // nil unless the first user shares the address
 }
 
 // group is what the Services of one sharing key hold, in the order in which
@@ -34,13 +34,18 @@ func newLedger(p *pools) *ledger {
 	return &ledger{pools: p, uses: map[netip.Addr]*use{}, groups: map[string]*group{}}
 }
 
+// shared tells whether the users share the address with c as far as ports allow.
+func (u *use) shared(c *claim) bool {
+	return c.sharing != "" && c.sharing == u.claims[0].sharing
+}
+
 // conflict is a user of the address with whom c may not share it, or nil.
 func (l *ledger) conflict(addr netip.Addr, c *claim) *claim {
 	u := l.uses[addr]
 	if u == nil {
 		return nil
 	}
-	if u.ports == nil || u.claims[0].sharing != c.sharing {
+	if !u.shared(c) {
 		return u.claims[0]
 	}
 	for _, p := range c.svc.Ports {
@@ -57,7 +62,7 @@ func (l *ledger) conflicts(addr netip.Addr, c *claim) []*claim {
 	if u == nil {
 		return nil
 	}
-	if u.ports == nil || u.claims[0].sharing != c.sharing {
+	if !u.shared(c) {
 		return u.claims
 	}
 	var all []*claim
@@ -69,7 +74,7 @@ func (l *ledger) conflicts(addr netip.Addr, c *claim) []*claim {
 	return all
 }
 
-// take makes c a user of an address with whose users it does not conflict.
+// take makes c a user of an address.
 func (l *ledger) take(addr netip.Addr, c *claim) {
 	u := l.uses[addr]
 	if u == nil {
@@ -79,7 +84,7 @@ func (l *ledger) take(addr netip.Addr, c *claim) {
 		l.enter(addr, c, u)
 	}
 	u.claims = append(u.claims, c)
-	if u.ports != nil {
+	if c.sharing != "" {
 		for _, p := range c.svc.Ports {
 			u.ports[p] = c
 		}

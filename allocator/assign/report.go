@@ -43,7 +43,7 @@ func (a *allocation) assignment(c *claim) Assignment {
 	faults := a.faults(c)
 	r.Reason = Allocated
 	if len(faults) > 0 {
-		r.Reason = c.severity(faults[0].reason)
+		r.Reason = c.severity(faults[0].reason, len(r.Addrs))
 	}
 	r.Message = message(r, faults)
 	return r
@@ -59,17 +59,17 @@ func (a *allocation) poolName(addr netip.Addr) string {
 // faults lists all that the user should know, the most urgent first.
 func (a *allocation) faults(c *claim) []fault {
 	all := c.losses()
+	for i := range c.slots {
+		if addr := c.slots[i].addr; addr.IsValid() && a.pools.of(addr) == nil {
+			all = append(all, fault{AddressNotInPool, fmt.Sprintf("%s is in no pool, so no speaker announces it", addr)})
+		}
+	}
 	if c.fault.reason != "" {
 		all = append(all, c.fault)
 	}
 	for i := range c.slots {
 		if f := c.slots[i].fault; f.reason != "" {
 			all = append(all, f)
-		}
-	}
-	for i := range c.slots {
-		if addr := c.slots[i].addr; addr.IsValid() && a.pools.of(addr) == nil {
-			all = append(all, fault{AddressNotInPool, fmt.Sprintf("%s is in no pool, so no speaker announces it", addr)})
 		}
 	}
 	return all
@@ -89,9 +89,9 @@ func (c *claim) losses() []fault {
 
 // severity is the reason of a claim whose first fault is r. Having one family
 // only is what PreferDualStack asks for where there is no more.
-func (c *claim) severity(r Reason) Reason {
+func (c *claim) severity(r Reason, addrs int) Reason {
 	lacks := r == NoPool || r == PoolExhausted
-	if lacks && c.svc.FamilyPolicy == cluster.PreferDualStack && !c.empty() {
+	if lacks && c.svc.FamilyPolicy == cluster.PreferDualStack && 0 < addrs && addrs < len(c.slots) {
 		return PartlyAllocated
 	}
 	return r
