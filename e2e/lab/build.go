@@ -76,6 +76,12 @@ func Build(ctx context.Context, w io.Writer) error {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
 	}
+	// Tests of several packages may want the same programs at once.
+	unlock, err := lock(bin, time.Hour)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if _, err := os.Stat(filepath.Join(bin, "kube")); err != nil {
 		fmt.Fprintln(w, "building Kubernetes v1.36.3 and etcd from source; the first time takes 6 to 12 minutes on two cores")
 	}
