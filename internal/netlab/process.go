@@ -1,0 +1,84 @@
+package netlab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+var logs atomic.Int64
+
+// Process is a program that runs in the background until the end of the test.
+type Process struct {
+	Log    string // file that holds what it wrote
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+// Start starts a program in the namespace.
+func (n *Node) Start(name string, args ...string) *Process {
+	n.lab.tb.Helper()
+	return n.StartCommand(n.Command(name, args...))
+}
+
+// StartCommand starts a Command of this node that the caller has prepared, say
+// with pipes. Standard error, and standard output unless it is set, go to Log.
+func (n *Node) StartCommand(cmd *exec.Cmd) *Process {
+	n.lab.tb.Helper()
+	p := &Process{cmd: cmd, exited: make(chan struct{})}
+	p.Log = filepath.Join(n.lab.dir, fmt.Sprintf("%s-%d.log", n.Name, logs.Add(1)))
+	file, err := os.Create(p.Log)
+	if err != nil {
+		n.lab.tb.Fatalf("netlab: %v", err)
+	}
+	defer file.Close()
+	cmd.Stderr = file
+	if cmd.Stdout == nil {
+		cmd.Stdout = file
+	}
+	if err := cmd.Start(); err != nil {
+		n.lab.tb.Fatalf("netlab: start on %s: %v", n.Name, err)
+	}
+	go func() {
+		cmd.Wait()
+		close(p.exited)
+	}()
+	n.lab.tb.Cleanup(p.Kill)
+	return p
+}
+
+// PID is the process id; nsenter has replaced itself by the program.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Alive tells whether the program still runs.
+func (p *Process) Alive() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(s syscall.Signal) { p.cmd.Process.Signal(s) }
+
+// Kill ends the program without warning and waits until it is gone.
+func (p *Process) Kill() {
+	p.Signal(syscall.SIGKILL)
+	p.Wait(10 * time.Second)
+}
+
+// Wait waits for the end of the program, and tells whether it came in time.
+func (p *Process) Wait(limit time.Duration) bool {
+	select {
+	case <-p.exited:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
