@@ -1,0 +1,198 @@
+package bgp
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
+	"github.com/osrg/gobgp/v4/pkg/server"
+
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+// start starts a gobgp server that listens on nothing.
+func (s *speaker) start(asn uint32, id netip.Addr) error {
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelDebug)
+	g := server.NewBgpServer(server.LoggerOption(slog.New(&tap{status: s.status, next: s.log}), level))
+	go g.Serve()
+	ctx, cancel := context.WithCancel(context.Background())
+	err := s.calls.do("start", func() error {
+		if err := g.StartBgp(ctx, &api.StartBgpRequest{Global: &api.Global{
+			Asn: asn, RouterId: id.String(), ListenPort: -1,
+		}}); err != nil {
+			return err
+		}
+		if err := acceptOwnRoutesOnly(ctx, g); err != nil {
+			return err
+		}
+		return g.WatchEvent(ctx, server.WatchEventMessageCallbacks{OnPeerUpdate: s.observe}, server.WatchPeer())
+	})
+	if err != nil {
+		cancel()
+		g.Stop()
+		return fmt.Errorf("start gobgp with AS %d and router ID %s: %w", asn, id, err)
+	}
+	s.gobgp, s.unwatch, s.asn, s.routerID = g, cancel, asn, id
+	return nil
+}
+
+// acceptOwnRoutesOnly keeps out of the RIB what neighbours send. The default
+// alone would refuse our own routes as well, and without an error.
+func acceptOwnRoutesOnly(ctx context.Context, g *server.BgpServer) error {
+	const name = "own routes only"
+	if err := g.AddPolicy(ctx, &api.AddPolicyRequest{Policy: &api.Policy{Name: name, Statements: []*api.Statement{{
+		Name:       name,
+		Conditions: &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
+		Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_ACCEPT},
+	}}}}); err != nil {
+		return err
+	}
+	return g.SetPolicyAssignment(ctx, &api.SetPolicyAssignmentRequest{Assignment: &api.PolicyAssignment{
+		Name:          "global",
+		Direction:     api.PolicyDirection_POLICY_DIRECTION_IMPORT,
+		Policies:      []*api.Policy{{Name: name}},
+		DefaultAction: api.RouteAction_ROUTE_ACTION_REJECT,
+	}})
+}
+
+// stop closes all sessions with a Cease.
+func (s *speaker) stop() error {
+	if s.gobgp == nil {
+		return nil
+	}
+	err := s.calls.do("stop", func() error {
+		defer s.gobgp.Stop() // its parts that StopBgp leaves running
+		return s.gobgp.StopBgp(context.Background(), &api.StopBgpRequest{})
+	})
+	s.unwatch()
+	for _, p := range s.peers {
+		s.status.remove(p.Name)
+	}
+	s.gobgp, s.peers = nil, map[string]*peer{}
+	if err != nil {
+		return fmt.Errorf("stop gobgp: %w", err)
+	}
+	return nil
+}
+
+// probe makes a call that changes nothing, so that a hang shows even while there
+// is nothing to announce.
+func (s *speaker) probe() {
+	if s.gobgp == nil {
+		return
+	}
+	s.calls.do("probe", func() error {
+		_, err := s.gobgp.GetBgp(context.Background(), &api.GetBgpRequest{})
+		return err
+	})
+}
+
+func (s *speaker) addPeer(p *peer) error {
+	if p.up {
+		return nil
+	}
+	s.status.add(p.Session)
+	if err := s.calls.do("add peer", func() error {
+		return s.gobgp.AddPeer(context.Background(), &api.AddPeerRequest{Peer: neighbor(p.Session, p.vrfName())})
+	}); err != nil {
+		s.status.failed(p.Address, "gobgp refuses the session: "+err.Error())
+		return err
+	}
+	p.up = true
+	return nil
+}
+
+// neighbor is a session as gobgp takes it. Both families go over each session.
+func neighbor(s plan.Session, vrf string) *api.Peer {
+	return &api.Peer{
+		Conf: &api.PeerConf{NeighborAddress: s.Address.String(), PeerAsn: s.ASN, Vrf: vrf},
+		Timers: &api.Timers{Config: &api.TimersConfig{
+			HoldTime:          seconds(s.HoldTime),
+			KeepaliveInterval: seconds(s.KeepaliveTime),
+			ConnectRetry:      seconds(s.ConnectRetryTime),
+			// gobgp's own default is 30 s, and 0 would mean that default.
+			IdleHoldTimeAfterReset: 1,
+		}},
+		Transport: &api.Transport{RemotePort: uint32(s.Port)},
+		AfiSafis:  []*api.AfiSafi{family(bgp.RF_IPv4_UC), family(bgp.RF_IPv6_UC)},
+	}
+}
+
+func family(f bgp.Family) *api.AfiSafi {
+	return &api.AfiSafi{Config: &api.AfiSafiConfig{
+		Family:  &api.Family{Afi: api.Family_Afi(f.Afi()), Safi: api.Family_Safi(f.Safi())},
+		Enabled: true,
+	}}
+}
+
+// seconds rounds up, as gobgp takes 0 for its own default.
+func seconds(d time.Duration) uint64 { return uint64((d + time.Second - 1) / time.Second) }
+
+func (s *speaker) deletePeer(p *peer) error {
+	if !p.up {
+		return nil
+	}
+	if err := s.calls.do("delete peer", func() error {
+		return s.gobgp.DeletePeer(context.Background(), &api.DeletePeerRequest{Address: p.Address.String()})
+	}); err != nil {
+		return err
+	}
+	p.up = false
+	s.status.remove(p.Name)
+	return nil
+}
+
+// resend sends all routes of a session once more.
+func (s *speaker) resend(p *peer) error {
+	return s.calls.do("resend routes", func() error {
+		return s.gobgp.ResetPeer(context.Background(), &api.ResetPeerRequest{
+			Address: p.Address.String(), Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT,
+		})
+	})
+}
+
+func (p *peer) vrfName() string { return "peer-" + strconv.FormatUint(uint64(p.vrf), 10) }
+
+// addVRF makes the VRF of a peer. Its distinguisher and its one target are never
+// seen by anybody, and only have to differ from those of the other VRFs.
+func (s *speaker) addVRF(p *peer) error {
+	target := []*api.RouteTarget{{Rt: &api.RouteTarget_TwoOctetAsSpecific{
+		TwoOctetAsSpecific: &api.TwoOctetAsSpecificExtended{
+			IsTransitive: true, SubType: uint32(bgp.EC_SUBTYPE_ROUTE_TARGET), LocalAdmin: p.vrf,
+		},
+	}}}
+	return s.calls.do("add VRF", func() error {
+		return s.gobgp.AddVrf(context.Background(), &api.AddVrfRequest{Vrf: &api.Vrf{
+			Name: p.vrfName(), Id: p.vrf, ImportRt: target, ExportRt: target,
+			Rd: &api.RouteDistinguisher{Rd: &api.RouteDistinguisher_TwoOctetAsn{
+				TwoOctetAsn: &api.RouteDistinguisherTwoOctetASN{Assigned: p.vrf},
+			}},
+		}})
+	})
+}
+
+func (s *speaker) deleteVRF(p *peer) error {
+	return s.calls.do("delete VRF", func() error {
+		return s.gobgp.DeleteVrf(context.Background(), &api.DeleteVrfRequest{Name: p.vrfName()})
+	})
+}
+
+func (s *speaker) addPaths(p *peer, paths []*apiutil.Path) error {
+	return s.calls.do("add paths", func() error {
+		_, err := s.gobgp.AddPath(apiutil.AddPathRequest{VRFID: p.vrfName(), Paths: paths})
+		return err
+	})
+}
+
+func (s *speaker) deletePaths(p *peer, paths []*apiutil.Path) error {
+	return s.calls.do("delete paths", func() error {
+		return s.gobgp.DeletePath(apiutil.DeletePathRequest{VRFID: p.vrfName(), Paths: paths})
+	})
+}

@@ -1,0 +1,173 @@
+package bgp
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/internal/netlab"
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+// asAnnouncer makes the test binary an announcer that takes tables on standard
+// input. An announcer needs a process of its own to live in a namespace, and so
+// that a panic in a goroutine of gobgp is seen for what it is.
+const asAnnouncer = "HERALD_TEST_ANNOUNCER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asAnnouncer) != "" {
+		announce(os.Stdin, os.Stdout)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// order is what a test tells an announcer: a table to apply, or to say how its
+// peers are.
+type order struct{ Table *plan.Table }
+
+// answer is what it says.
+type answer struct {
+	Error   string
+	Healthy string
+	Took    time.Duration
+	Peers   []PeerStatus
+}
+
+// announce runs an announcer until its input ends, and then stops it in order.
+func announce(in io.Reader, out io.Writer) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	a, err := New(Options{Log: log})
+	if err != nil {
+		panic(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	orders, answers := json.NewDecoder(in), json.NewEncoder(out)
+	for {
+		var o order
+		if err := orders.Decode(&o); err != nil {
+			break
+		}
+		answers.Encode(obey(ctx, a, o))
+	}
+	stop()
+	if err := <-ended; err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+func obey(ctx context.Context, a *Announcer, o order) (say answer) {
+	if o.Table != nil {
+		start := time.Now()
+		if err := a.Apply(ctx, *o.Table); err != nil {
+			say.Error = err.Error()
+		}
+		say.Took = time.Since(start)
+	}
+	if err := a.Healthy(); err != nil {
+		say.Healthy = err.Error()
+	}
+	say.Peers = a.Peers()
+	return say
+}
+
+// remote is an announcer in a process of its own.
+type remote struct {
+	*netlab.Process
+	tb  testing.TB
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func startAnnouncer(tb testing.TB, n *netlab.Node) *remote {
+	tb.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd := n.Command(self)
+	cmd.Env = append(os.Environ(), asAnnouncer+"=1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	outRead, outWrite := io.Pipe()
+	cmd.Stdout = outWrite
+	r := &remote{tb: tb, in: in, out: bufio.NewReaderSize(outRead, 1<<20)}
+	r.Process = n.StartCommand(cmd)
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			log, _ := os.ReadFile(r.Log)
+			tb.Logf("log of the announcer on %s:\n%s", n.Name, last(log, 4000))
+		}
+	})
+	return r
+}
+
+func last(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
+
+func (r *remote) tell(o order) answer {
+	r.tb.Helper()
+	if err := json.NewEncoder(r.in).Encode(o); err != nil {
+		r.tb.Fatalf("announcer is gone: %v", err)
+	}
+	said := make(chan answer, 1)
+	go func() {
+		var a answer
+		if line, err := r.out.ReadBytes('\n'); err == nil {
+			if err := json.Unmarshal(line, &a); err == nil {
+				said <- a
+			}
+		}
+	}()
+	select {
+	case a := <-said:
+		return a
+	case <-time.After(20 * time.Second):
+		r.tb.Fatalf("announcer does not answer; alive: %v", r.Alive())
+		return answer{}
+	}
+}
+
+// apply applies a table that must be accepted.
+func (r *remote) apply(t plan.Table) answer {
+	r.tb.Helper()
+	a := r.tell(order{&t})
+	if a.Error != "" {
+		r.tb.Fatalf("apply: %s", a.Error)
+	}
+	return a
+}
+
+func (r *remote) peers() []PeerStatus {
+	r.tb.Helper()
+	return r.tell(order{}).Peers
+}
+
+// peer is the status of one session, and zero if there is none of that name.
+func (r *remote) peer(name string) PeerStatus {
+	r.tb.Helper()
+	for _, p := range r.peers() {
+		if p.Name == name {
+			return p
+		}
+	}
+	return PeerStatus{}
+}
+
+// stop ends the announcer in order.
+func (r *remote) stop() {
+	r.tb.Helper()
+	r.in.Close()
+	if !r.Wait(5 * time.Second) {
+		r.tb.Fatal("announcer has not stopped within 5 s")
+	}
+}

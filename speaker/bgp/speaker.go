@@ -1,0 +1,200 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	"github.com/osrg/gobgp/v4/pkg/server"
+
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+// speaker is a gobgp server and what it was told. One goroutine owns it.
+type speaker struct {
+	log    *slog.Logger
+	calls  *calls
+	status *status
+
+	gobgp    *server.BgpServer // nil: stopped
+	unwatch  context.CancelFunc
+	asn      uint32
+	routerID netip.Addr
+	peers    map[string]*peer
+	lastVRF  uint32
+
+	established chan cameUp
+	ended       chan struct{} // closed when nobody reads established any more
+}
+
+// peer is what gobgp was told of one session.
+type peer struct {
+	plan.Session
+	vrf    uint32
+	up     bool // gobgp has the neighbour; its VRF may be there without
+	routes map[netip.Prefix]attributes
+
+	changed   time.Time                   // when its routes changed last
+	withdrawn map[netip.Prefix]attributes // lately
+}
+
+func (p *peer) name() string { return p.Name }
+
+func newSpeaker(log *slog.Logger, c *calls, st *status) *speaker {
+	return &speaker{
+		log: log, calls: c, status: st, peers: map[string]*peer{},
+		established: make(chan cameUp), ended: make(chan struct{}),
+	}
+}
+
+// apply closes sessions first, as their addresses may be needed again. Then it
+// gives the routes, and last it opens sessions, so that a new peer gets all of
+// its routes in few messages.
+func (s *speaker) apply(t plan.Table) error {
+	want, err := desired(t)
+	errs := []error{err}
+	if len(want) == 0 || s.asn != t.ASN || s.routerID != t.RouterID {
+		errs = append(errs, s.stop())
+	}
+	if len(want) > 0 && s.gobgp == nil {
+		if err := s.start(t.ASN, t.RouterID); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+	}
+	for _, p := range sorted(s.peers) {
+		errs = append(errs, s.closeUnless(p, want[p.Name]))
+	}
+	for _, w := range sorted(want) {
+		errs = append(errs, s.open(w))
+	}
+	return errors.Join(errs...)
+}
+
+// closeUnless closes a session that is gone or has other parameters. The routes
+// of one that comes back are kept.
+func (s *speaker) closeUnless(p *peer, w *session) error {
+	if w != nil && transport(w.Session) == transport(p.Session) {
+		return nil
+	}
+	if err := s.deletePeer(p); err != nil {
+		return fmt.Errorf("peer %s: close session: %w", p.Name, err)
+	}
+	if w != nil {
+		return nil
+	}
+	if err := s.withdraw(p, keys(p.routes)); err != nil {
+		return fmt.Errorf("peer %s: withdraw its routes: %w", p.Name, err)
+	}
+	if err := s.deleteVRF(p); err != nil {
+		return fmt.Errorf("peer %s: delete VRF: %w", p.Name, err)
+	}
+	delete(s.peers, p.Name)
+	return nil
+}
+
+// open makes session and routes equal to w, adding before it deletes.
+func (s *speaker) open(w *session) error {
+	p, err := s.peer(w)
+	if err != nil {
+		return fmt.Errorf("peer %s: add VRF: %w", w.Name, err)
+	}
+	var errs []error
+	if err := s.announce(p, w.routes); err != nil {
+		errs = append(errs, fmt.Errorf("peer %s: announce routes: %w", p.Name, err))
+	}
+	if err := s.withdraw(p, surplus(p.routes, w.routes)); err != nil {
+		errs = append(errs, fmt.Errorf("peer %s: withdraw routes: %w", p.Name, err))
+	}
+	p.Session = w.Session
+	if err := s.addPeer(p); err != nil {
+		errs = append(errs, fmt.Errorf("peer %s: open session: %w", p.Name, err))
+	}
+	s.status.routes(p.Name, len(p.routes), w.withheld)
+	return errors.Join(errs...)
+}
+
+// peer is the peer of a session, with its VRF.
+func (s *speaker) peer(w *session) (*peer, error) {
+	if p := s.peers[w.Name]; p != nil {
+		return p, nil
+	}
+	s.lastVRF++
+	p := &peer{Session: w.Session, vrf: s.lastVRF, routes: map[netip.Prefix]attributes{}, withdrawn: map[netip.Prefix]attributes{}}
+	if err := s.addVRF(p); err != nil {
+		return nil, err
+	}
+	s.peers[p.Name] = p
+	return p, nil
+}
+
+// announce gives gobgp the routes that it has not or that have changed, all in
+// one call. A route that is there is replaced, which is no withdrawal on the
+// wire.
+func (s *speaker) announce(p *peer, want map[netip.Prefix]attributes) error {
+	var paths []*apiutil.Path
+	var given []netip.Prefix
+	for prefix, a := range want {
+		if p.routes[prefix] == a {
+			continue
+		}
+		one, err := path(prefix, a, s.asn)
+		if err != nil {
+			return fmt.Errorf("%s: %w", prefix, err)
+		}
+		paths, given = append(paths, one), append(given, prefix)
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	err := s.addPaths(p, paths)
+	p.changed = time.Now()
+	for _, prefix := range given {
+		p.routes[prefix] = want[prefix]
+		if err != nil {
+			p.routes[prefix] = attributes{} // may be there or not: equals nothing
+		}
+	}
+	return err
+}
+
+func (s *speaker) withdraw(p *peer, prefixes []netip.Prefix) error {
+	if len(prefixes) == 0 {
+		return nil
+	}
+	paths := make([]*apiutil.Path, len(prefixes))
+	for i, prefix := range prefixes {
+		var err error
+		if paths[i], err = withdrawal(prefix); err != nil {
+			return fmt.Errorf("%s: %w", prefix, err)
+		}
+	}
+	if err := s.deletePaths(p, paths); err != nil {
+		return err
+	}
+	if time.Since(p.changed) > time.Second {
+		p.withdrawn = map[netip.Prefix]attributes{}
+	}
+	p.changed = time.Now()
+	for _, prefix := range prefixes {
+		p.withdrawn[prefix] = p.routes[prefix]
+		delete(p.routes, prefix)
+	}
+	return nil
+}
+
+// surplus are the prefixes of have that want lacks.
+func surplus(have, want map[netip.Prefix]attributes) []netip.Prefix {
+	var list []netip.Prefix
+	for prefix := range have {
+		if _, wanted := want[prefix]; !wanted {
+			list = append(list, prefix)
+		}
+	}
+	return list
+}
+
+func keys(m map[netip.Prefix]attributes) []netip.Prefix { return surplus(m, nil) }

@@ -1,0 +1,140 @@
+package bgp
+
+import (
+	"log/slog"
+	"net/netip"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+// State is a state of RFC 4271 section 8.2.2. While no session is up, gobgp
+// calls every attempt to connect Active.
+type State string
+
+// The states.
+const (
+	Idle        State = "Idle"
+	Connect     State = "Connect"
+	Active      State = "Active"
+	OpenSent    State = "OpenSent"
+	OpenConfirm State = "OpenConfirm"
+	Established State = "Established"
+)
+
+// PeerStatus is what was seen of a session.
+type PeerStatus struct {
+	Name        string
+	Address     netip.Addr
+	ASN         uint32
+	State       State
+	Since       time.Time // it is up, or down, since then
+	LastError   string    // what went wrong last and what to look at; stays when it is up again
+	LastErrorAt time.Time
+	Routes      int    // announced to the peer; 0 unless it is Established
+	Withheld    string // why routes that the peer should get are missing; empty: none is
+}
+
+// status holds the PeerStatus of each session. gobgp's goroutines write it too.
+type status struct {
+	log   *slog.Logger
+	mu    sync.Mutex
+	peers map[string]*PeerStatus
+}
+
+func newStatus(log *slog.Logger) *status {
+	return &status{log: log, peers: map[string]*PeerStatus{}}
+}
+
+func (st *status) list() []PeerStatus {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	list := make([]PeerStatus, 0, len(st.peers))
+	for _, p := range st.peers {
+		one := *p
+		if one.State != Established {
+			one.Routes = 0
+		}
+		list = append(list, one)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
+	return list
+}
+
+func (st *status) add(s plan.Session) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.peers[s.Name] = &PeerStatus{Name: s.Name, Address: s.Address, ASN: s.ASN, State: Idle, Since: time.Now()}
+}
+
+func (st *status) remove(name string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	delete(st.peers, name)
+}
+
+func (st *status) routes(name string, n int, withheld error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	p := st.peers[name]
+	if p == nil {
+		return
+	}
+	p.Routes, p.Withheld = n, ""
+	if withheld != nil {
+		p.Withheld = withheld.Error()
+	}
+}
+
+// change notes a session's new state, with the reason where it is a loss, and
+// returns the session's name.
+func (st *status) change(addr netip.Addr, to State, reason string) string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	p := st.find(addr)
+	if p == nil || p.State == to {
+		return ""
+	}
+	from := p.State
+	p.State = to
+	if (from == Established) != (to == Established) {
+		p.Since = time.Now()
+	}
+	if from == Established {
+		if reason != "" {
+			p.fail(reason)
+		}
+		st.log.Warn("bgp session lost", "peer", p.Name, "address", p.Address, "state", to, "reason", p.LastError)
+	} else {
+		st.log.Info("bgp session state", "peer", p.Name, "address", p.Address, "state", to, "reason", reason)
+	}
+	return p.Name
+}
+
+// failed notes what went wrong with a session. What repeats is logged once.
+func (st *status) failed(addr netip.Addr, reason string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	p := st.find(addr)
+	if p == nil {
+		return
+	}
+	news := p.LastError != reason || p.LastErrorAt.Before(p.Since)
+	p.fail(reason)
+	if news && p.State != Established {
+		st.log.Warn("bgp session not established", "peer", p.Name, "address", p.Address, "state", p.State, "reason", reason)
+	}
+}
+
+func (p *PeerStatus) fail(reason string) { p.LastError, p.LastErrorAt = reason, time.Now() }
+
+func (st *status) find(addr netip.Addr) *PeerStatus {
+	for _, p := range st.peers {
+		if p.Address == addr {
+			return p
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package bgp
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"strings"
+)
+
+// tap reads gobgp's log. What keeps an outgoing connection from becoming a
+// session is said nowhere else. Faults of gobgp itself go on to our own log.
+type tap struct {
+	status *status
+	next   *slog.Logger
+	peer   netip.Addr // invalid: not about a peer
+}
+
+// Enabled is true down to debug, the level of failed connections.
+func (t *tap) Enabled(context.Context, slog.Level) bool { return true }
+
+// WithGroup does nothing: gobgp uses no groups.
+func (t *tap) WithGroup(string) slog.Handler { return t }
+
+// WithAttrs keeps the peer that gobgp makes a logger for.
+func (t *tap) WithAttrs(attrs []slog.Attr) slog.Handler {
+	about := *t
+	for _, a := range attrs {
+		if a.Key == "Key" {
+			about.peer, _ = netip.ParseAddr(a.Value.String())
+		}
+	}
+	return &about
+}
+
+// Handle takes one line of the log.
+func (t *tap) Handle(ctx context.Context, r slog.Record) error {
+	if t.peer.IsValid() {
+		if reason := reasonIn(r); reason != "" {
+			t.status.failed(t.peer, reason)
+		}
+	}
+	if r.Level >= slog.LevelError {
+		t.next.Error("gobgp reports an error", "message", r.Message, "error", text(r, "Error"))
+	}
+	return nil
+}
+
+// reasonIn is what a line says about why a session is not up.
+func reasonIn(r slog.Record) string {
+	switch r.Message {
+	case "failed to connect":
+		return dialError(text(r, "Error"))
+	case "outgoing connection IO error":
+		return "the peer closed the connection before it said OPEN: most often it does not know this node's address as a neighbor"
+	case "outgoing connection closing due to hold timer expired in OPEN SENT state":
+		return "the peer accepted the connection but said nothing: look for TTL security or a router under load"
+	case "received notification":
+		return received(number(r, "Code"), number(r, "Subcode"), text(r, "Communicated-Reason"))
+	case "sent notification":
+		return sent(number(r, "Code"), number(r, "Subcode"))
+	default:
+		return ""
+	}
+}
+
+func attr(r slog.Record, key string) (v slog.Value) {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == key {
+			v = a.Value
+		}
+		return a.Key != key
+	})
+	return v
+}
+
+func number(r slog.Record, key string) uint8 {
+	if v := attr(r, key); v.Kind() == slog.KindInt64 {
+		return uint8(v.Int64())
+	}
+	return 0
+}
+
+func text(r slog.Record, key string) string {
+	if v := attr(r, key); v.Any() != nil {
+		return strings.TrimSpace(v.String())
+	}
+	return ""
+}
