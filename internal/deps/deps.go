@@ -3,6 +3,14 @@
 package deps
 
 import (
+	_ "github.com/hashicorp/memberlist"
+	_ "github.com/mdlayher/arp"
+	_ "github.com/mdlayher/ndp"
+	_ "github.com/mdlayher/packet"
+	_ "github.com/mdlayher/ethernet"
+	_ "golang.org/x/net/bpf"
+	_ "golang.org/x/net/ipv6"
+	_ "golang.org/x/net/icmp"
 	_ "github.com/cilium/ebpf"
 	_ "github.com/cilium/ebpf/asm"
 	_ "github.com/cilium/ebpf/link"
