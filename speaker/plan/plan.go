@@ -31,6 +31,7 @@ type Table struct {
 	NextHops  NextHops
 	Sessions  []Session
 	Routes    []Route
+	Claims    []Claim
 	Decisions []Decision
 }
 
@@ -38,7 +39,8 @@ type Table struct {
 // it.
 func (t Table) Same(o Table) bool {
 	return t.Self == o.Self && t.ASN == o.ASN && t.RouterID == o.RouterID && t.NextHops == o.NextHops &&
-		slices.Equal(t.Sessions, o.Sessions) && slices.Equal(t.Routes, o.Routes)
+		slices.Equal(t.Sessions, o.Sessions) && slices.Equal(t.Routes, o.Routes) &&
+		slices.EqualFunc(t.Claims, o.Claims, Claim.equal)
 }
 
 // NextHops are this node's own addresses. A session announces prefixes of its
@@ -64,6 +66,15 @@ type Route struct {
 	Prefix netip.Prefix
 	Weight uint32 // of the link bandwidth community; at least 1
 }
+
+// Claim is an address that this node owns at layer 2: it answers ARP or NDP for
+// it on the links named.
+type Claim struct {
+	Addr  netip.Addr
+	Links []string // interface names, sorted; at least one
+}
+
+func (c Claim) equal(o Claim) bool { return c.Addr == o.Addr && slices.Equal(c.Links, o.Links) }
 
 // Decision is what was decided about one address of one Service on this node.
 type Decision struct {
