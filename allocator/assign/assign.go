@@ -50,8 +50,8 @@ type PoolUsage struct {
 // each by creation time, then by key. c is nil while no configuration has been
 // accepted; holders keep their addresses then, and nothing is handed out.
 func Compute(c *config.Config, services []cluster.Service) Result {
-	a := allocation{config: c, pools: indexPools(c)}
-	a.ledger = newLedger(a.pools)
+	ledger := newLedger(c, len(services))
+	a := allocation{config: c, ledger: ledger, pools: ledger.pools}
 	a.keep(services)
 	if c != nil {
 		a.settle()

@@ -44,7 +44,7 @@ func (a *allocation) pickShared(c *claim, slots []int, picks *[2]netip.Addr) (re
 
 // pickPair takes both addresses out of one pool if there is such a pool.
 func (a *allocation) pickPair(c *claim, slots []int, picks *[2]netip.Addr) (rest []int) {
-	for _, p := range a.pools.order {
+	for _, p := range a.pools.candidates(c) {
 		first, second := p.lowest(c.slots[slots[0]].family), p.lowest(c.slots[slots[1]].family)
 		if first.IsValid() && second.IsValid() && c.mayHave(p) {
 			picks[slots[0]], picks[slots[1]] = first, second
@@ -61,7 +61,7 @@ func (a *allocation) pickOne(c *claim, f cluster.Family, picks *[2]netip.Addr) n
 			return addr
 		}
 	}
-	for _, p := range a.pools.order {
+	for _, p := range a.pools.candidates(c) {
 		if addr := p.lowest(f); addr.IsValid() && c.mayHave(p) {
 			return addr
 		}
@@ -118,7 +118,7 @@ func (a *allocation) whyNone(c *claim, f cluster.Family) fault {
 }
 
 func (a *allocation) whyNoneInPool(c *claim, f cluster.Family) fault {
-	p := a.pools.named(c.request.pool)
+	p := a.pools.named[c.request.pool]
 	switch {
 	case p == nil:
 		return fault{PoolNotFound, fmt.Sprintf("there is no pool %s", c.request.pool)}
@@ -132,7 +132,7 @@ func (a *allocation) whyNoneInPool(c *claim, f cluster.Family) fault {
 }
 
 func (p *pool) fullness(s *shelf) string {
-	return fmt.Sprintf("%s: %d of %d in use", p.Name, len(s.used), s.capacity())
+	return fmt.Sprintf("%s: %d of %d in use", p.Name, s.used, s.capacity())
 }
 
 // enumerate keeps a message short where there are hundreds of pools.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
 )
 
 // ledger knows who uses which address. All users of one address may share it
@@ -30,8 +31,10 @@ type group struct {
 	full [2]map[cluster.Port]int
 }
 
-func newLedger(p *pools) *ledger {
-	return &ledger{pools: p, uses: map[netip.Addr]*use{}, groups: map[string]*group{}}
+// newLedger is an empty ledger, made for so many Services.
+func newLedger(c *config.Config, size int) *ledger {
+	uses := make(map[netip.Addr]*use, size)
+	return &ledger{pools: indexPools(c, uses), uses: uses, groups: map[string]*group{}}
 }
 
 // shared tells whether the users share the address with c as far as ports allow.

@@ -11,9 +11,10 @@ import (
 
 // pools is the configuration's pools, ready to be asked ten thousand times.
 type pools struct {
-	list   []*pool // in the order of the file
-	order  []*pool // as they are tried: by priority, then in the order of the file
-	ranges []owned // ascending
+	list   []*pool          // in the order of the file
+	order  []*pool          // as they are tried: by priority, then in the order of the file
+	named  map[string]*pool // by name
+	ranges []owned          // ascending
 }
 
 // pool is a configured pool and its addresses by family.
@@ -35,13 +36,14 @@ func familyIndex(f cluster.Family) int {
 	return 0
 }
 
-func indexPools(c *config.Config) *pools {
-	ps := &pools{}
+func indexPools(c *config.Config, uses map[netip.Addr]*use) *pools {
+	ps := &pools{named: map[string]*pool{}}
 	if c == nil {
 		return ps
 	}
 	for i := range c.Pools {
-		p := newPool(&c.Pools[i])
+		p := newPool(&c.Pools[i], uses)
+		ps.named[p.Name] = p
 		ps.list = append(ps.list, p)
 		for _, r := range p.Ranges {
 			ps.ranges = append(ps.ranges, owned{r, p})
@@ -53,12 +55,12 @@ func indexPools(c *config.Config) *pools {
 	return ps
 }
 
-func newPool(c *config.Pool) *pool {
+func newPool(c *config.Pool, uses map[netip.Addr]*use) *pool {
 	p := &pool{Pool: c}
 	for _, r := range c.Ranges {
 		s := &p.shelves[familyIndex(r.Family())]
 		if *s == nil {
-			*s = &shelf{pool: c, family: r.Family()}
+			*s = &shelf{pool: c, family: r.Family(), uses: uses}
 		}
 		(*s).ranges = append((*s).ranges, r)
 	}
@@ -78,11 +80,14 @@ func (ps *pools) of(a netip.Addr) *pool {
 	return ps.ranges[i].pool
 }
 
-func (ps *pools) named(name string) *pool {
-	for _, p := range ps.list {
-		if p.Name == name {
-			return p
-		}
+// candidates is the pools out of which a claim may get an address without asking
+// for that very address, but for those that are not for the Service.
+func (ps *pools) candidates(c *claim) []*pool {
+	if c.request.pool == "" {
+		return ps.order
+	}
+	if p := ps.named[c.request.pool]; p != nil {
+		return []*pool{p}
 	}
 	return nil
 }
@@ -116,7 +121,7 @@ func (ps *pools) usage() []PoolUsage {
 	for _, p := range ps.list {
 		for _, s := range p.shelves {
 			if s != nil {
-				all = append(all, PoolUsage{p.Name, s.family, uint64(len(s.used)), s.capacity()})
+				all = append(all, PoolUsage{p.Name, s.family, s.used, s.capacity()})
 			}
 		}
 	}

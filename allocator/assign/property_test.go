@@ -157,13 +157,16 @@ func TestOnlyTheYoungerLoses(t *testing.T) {
 // applied is the situation after the statuses have been written.
 func applied(s situation, r Result) situation {
 	next := situation{s.config, slices.Clone(s.services)}
+	byKey := map[string]Assignment{}
+	for _, a := range r.Assignments {
+		byKey[a.Service] = a
+	}
 	for i := range next.services {
 		svc := &next.services[i]
-		j := slices.IndexFunc(r.Assignments, func(a Assignment) bool { return a.Service == svc.Key() })
-		if j < 0 {
+		a, ok := byKey[svc.Key()]
+		if !ok {
 			continue
 		}
-		a := r.Assignments[j]
 		svc.Ingress = a.Addrs
 		svc.Condition = cluster.Condition{Allocated: a.Allocated, Reason: string(a.Reason), Message: a.Message}
 		if a.Reason == Released {

@@ -12,7 +12,7 @@ import (
 
 // report tells the outcome, sorted by Service.
 func (a *allocation) report(services []cluster.Service) []Assignment {
-	var all []Assignment
+	all := make([]Assignment, 0, len(a.claims))
 	for _, c := range a.claims {
 		all = append(all, a.assignment(c))
 	}
@@ -30,6 +30,9 @@ func (a *allocation) report(services []cluster.Service) []Assignment {
 
 func (a *allocation) assignment(c *claim) Assignment {
 	r := Assignment{Service: c.key, UID: c.svc.UID, Allocated: !c.empty()}
+	if r.Allocated {
+		r.Addrs, r.Pools = make([]netip.Addr, 0, len(c.slots)), make([]string, 0, len(c.slots))
+	}
 	for i := range c.slots {
 		if addr := c.slots[i].addr; addr.IsValid() {
 			r.Addrs = append(r.Addrs, addr)
@@ -114,6 +117,9 @@ func (c *claim) unconfigured(r Assignment) (Reason, string) {
 
 // message says what the Service has, what is wrong, and what to do about it.
 func message(r Assignment, faults []fault) string {
+	if len(faults) == 0 {
+		return has(r)
+	}
 	parts := []string{has(r)}
 	for _, f := range faults {
 		if !slices.Contains(parts, f.text) {
@@ -126,17 +132,20 @@ func message(r Assignment, faults []fault) string {
 	return strings.Join(parts, "; ")
 }
 
+// has goes without fmt, since it is asked for every Service at every turn.
 func has(r Assignment) string {
 	if len(r.Addrs) == 0 {
 		return "has no address"
 	}
-	var parts []string
+	text := "has "
 	for i, addr := range r.Addrs {
+		if i > 0 {
+			text += " and "
+		}
+		text += addr.String()
 		if i < len(r.Pools) && r.Pools[i] != "" {
-			parts = append(parts, fmt.Sprintf("%s of pool %s", addr, r.Pools[i]))
-		} else {
-			parts = append(parts, addr.String())
+			text += " of pool " + r.Pools[i]
 		}
 	}
-	return "has " + strings.Join(parts, " and ")
+	return text
 }

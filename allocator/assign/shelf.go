@@ -15,8 +15,9 @@ type shelf struct {
 	family cluster.Family
 	ranges []config.Range // ascending
 
-	used     map[netip.Addr]struct{}
-	usedBack uint64 // how many of them are kept back from those who do not ask
+	uses     map[netip.Addr]*use // the ledger's
+	used     uint64              // how many addresses of the shelf are in there
+	usedBack uint64              // how many of those are kept back from who does not ask
 
 	// Every address before next in ranges[at:] is in use or kept back, but for
 	// those in gaps, which have been freed since.
@@ -30,17 +31,14 @@ type shelf struct {
 func (s *shelf) capacity() uint64 { return s.pool.Size(s.family) + s.usedBack }
 
 func (s *shelf) taken(a netip.Addr) {
-	if s.used == nil {
-		s.used = map[netip.Addr]struct{}{}
-	}
-	s.used[a] = struct{}{}
+	s.used++
 	if s.keepsBack(a) {
 		s.usedBack++
 	}
 }
 
 func (s *shelf) freed(a netip.Addr) {
-	delete(s.used, a)
+	s.used--
 	if s.keepsBack(a) {
 		s.usedBack--
 		return
@@ -54,7 +52,7 @@ func (s *shelf) freed(a netip.Addr) {
 // zero Addr.
 func (s *shelf) lowest() netip.Addr {
 	for len(s.gaps) > 0 {
-		if _, used := s.used[s.gaps[0]]; !used {
+		if s.uses[s.gaps[0]] == nil {
 			break
 		}
 		s.gaps = s.gaps[1:]
@@ -73,7 +71,7 @@ func (s *shelf) lowestAhead() netip.Addr {
 			s.next = r.From
 		}
 		for ; r.Contains(s.next); s.next = s.next.Next() {
-			if _, used := s.used[s.next]; !used && !s.keepsBack(s.next) {
+			if s.uses[s.next] == nil && !s.keepsBack(s.next) {
 				return s.next
 			}
 		}
