@@ -62,12 +62,12 @@ func (s *Server) Kubectl(t testing.TB, args ...string) string {
 }
 
 // Eventually waits until ok, looking often.
-func Eventually(t testing.TB, within time.Duration, what string, ok func(ctx context.Context) bool) time.Duration {
+func Eventually(t testing.TB, within time.Duration, what string, ok func() bool) time.Duration {
 	t.Helper()
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	for !ok(ctx) {
+	for !ok() {
 		if ctx.Err() != nil {
 			t.Fatalf("not within %v: %s", within, what)
 		}

@@ -136,7 +136,17 @@ func (s *Server) StartAPI() error {
 	if err != nil {
 		return err
 	}
-	return s.WaitReady(startTimeout)
+	if err := s.WaitReady(startTimeout); err != nil || s.Admin == nil {
+		return err
+	}
+	// The connection to the server before is broken, and the first to use it is
+	// the one to notice.
+	for range 3 {
+		if _, err = s.Admin.Discovery().ServerVersion(); err == nil {
+			break
+		}
+	}
+	return err
 }
 
 // KillAPI ends the API server without a chance to say goodbye (SIGKILL).
