@@ -92,6 +92,14 @@ func (ps *pools) candidates(c *claim) []*pool {
 	return nil
 }
 
+func (ps *pools) names() string {
+	var names []string
+	for _, p := range ps.list {
+		names = append(names, p.Name)
+	}
+	return cmp.Or(enumerate(names), "none")
+}
+
 // taken tells that an address has its first user.
 func (ps *pools) taken(a netip.Addr) {
 	if p := ps.of(a); p != nil {

@@ -64,7 +64,7 @@ var remedies = []struct {
 	{PoolExhausted, "it gets an address as soon as one is free; add a range to a pool, or delete Services that need none"},
 	{PoolNotFound, "correct the annotation heraldlb.io/address-pool, or add the pool"},
 	{PoolNotForService, "ask for another pool, or change namespaces or serviceSelector of this one"},
-	{AddressNotInPool, "add the address to a pool, or ask for one that is in a pool"},
+	{AddressNotInPool, "add the address to a pool, or ask for another address or for a pool by the annotation heraldlb.io/load-balancer-ips or heraldlb.io/address-pool"},
 	{AddressInUse, "ask for another address, or give both Services the same annotation heraldlb.io/allow-shared-ip and different ports"},
 	{AddressConflict, "to share an address, give both Services the same annotation heraldlb.io/allow-shared-ip and different ports"},
 	{InvalidRequest, "correct the annotations heraldlb.io/load-balancer-ips and heraldlb.io/address-pool, or spec.loadBalancerIP"},
