@@ -1,0 +1,64 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestAnswers(t *testing.T) {
+	broken := errors.New("caches are not synced")
+	metrics := prometheus.NewRegistry()
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: "herald_test", Help: "A test."})
+	metrics.MustRegister(gauge)
+	full := Options{
+		Metrics: metrics,
+		Ready:   func() error { return broken },
+		State:   func() any { return map[string]int{"services": 3} },
+	}
+	for _, tt := range []struct {
+		desc    string
+		options Options
+		path    string
+		code    int
+		want    string
+	}{
+		{"healthy by default", Options{}, "/healthz", 200, "ok"},
+		{"ready by default", Options{}, "/readyz", 200, "ok"},
+		{"not ready, and why", full, "/readyz", 503, "caches are not synced"},
+		{"metrics", full, "/metrics", 200, "herald_test 0"},
+		{"no metrics", Options{}, "/metrics", 404, "not found"},
+		{"state", full, "/state", 200, `"services": 3`},
+		{"state that is no JSON", Options{State: func() any { return func() {} }}, "/state", 500, "unsupported type"},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			rec := httptest.NewRecorder()
+			New(tt.options).Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, tt.path, nil))
+			body, _ := io.ReadAll(rec.Body)
+			if rec.Code != tt.code || !strings.Contains(string(body), tt.want) {
+				t.Errorf("got %d %s, want %d %s", rec.Code, body, tt.code, tt.want)
+			}
+		})
+	}
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := New(Options{Address: "127.0.0.1:0"}).Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRunTellsOfAnAddressInUse(t *testing.T) {
+	if err := New(Options{Address: "256.0.0.1:1"}).Run(t.Context()); err == nil {
+		t.Error("no error")
+	}
+}
