@@ -73,7 +73,7 @@ func printProblems(w io.Writer, name string, problems config.Problems) {
 		if p.Line > 0 {
 			where = fmt.Sprintf("%s:%d", name, p.Line)
 		}
-		fmt.Fprintf(w, "%s: %s\n", where, p)
+		_, _ = fmt.Fprintf(w, "%s: %s\n", where, p) // the exit status tells as well
 	}
 }
 

@@ -27,10 +27,10 @@ func runHelp(_ context.Context, std streams, args []string) error {
 		}
 		return showHelp(std, c)
 	}
-	fmt.Fprint(std.out, "usage: heraldctl COMMAND [ARGUMENTS]\n\n")
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprint(w, "usage: heraldctl COMMAND [ARGUMENTS]\n\n") // Flush reports the first error
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %s\t%s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
+		_, _ = fmt.Fprintf(w, "  %s\t%s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
 	}
 	return w.Flush()
 }

@@ -56,9 +56,9 @@ func run(ctx context.Context, std streams, args []string) int {
 	case errors.Is(err, errFaults):
 		return 1
 	case errors.As(err, &usage):
-		fmt.Fprintf(std.err, "heraldctl: %v; see heraldctl help\n", err)
+		_, _ = fmt.Fprintf(std.err, "heraldctl: %v; see heraldctl help\n", err)
 	default:
-		fmt.Fprintf(std.err, "heraldctl: %v\n", err)
+		_, _ = fmt.Fprintf(std.err, "heraldctl: %v\n", err)
 	}
 	return 2
 }

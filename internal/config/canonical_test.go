@@ -118,9 +118,7 @@ func randomPool(r *rand.Rand, i int) Pool {
 	if r.Intn(2) == 0 {
 		p.Ranges = append(p.Ranges, prefixRange(netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::/%d", i, 48+r.Intn(81)))))
 	}
-	for _, n := range []string{"team-a", "1", "true"}[:r.Intn(4)] {
-		p.Namespaces = append(p.Namespaces, n)
-	}
+	p.Namespaces = append(p.Namespaces, []string{"team-a", "1", "true"}[:r.Intn(4)]...)
 	if r.Intn(2) == 0 {
 		p.ServiceSelector.MatchLabels = map[string]string{"app": []string{"", "1", "yes", "off", "a.b"}[r.Intn(5)], "0": "null"}
 	}

@@ -24,7 +24,11 @@ func FuzzParse(f *testing.F) {
 	for _, doc := range []string{pool, peer, "", "{}", "[]", "- a", "a: *b", "&a [*a]", "pools: [{ranges: [::/0, 0.0.0.0/0]}]"} {
 		f.Add([]byte(doc))
 	}
+	f.Add([]byte(manifest("herald", peer)))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := ParseFile(data); err != nil && len(err.Error()) == 0 {
+			t.Error("nothing to read in the error of ParseFile")
+		}
 		c, err := Parse(data)
 		if err == nil {
 			wantRoundTrip(t, c)

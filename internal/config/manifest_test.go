@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -68,7 +69,8 @@ func TestParseFile(t *testing.T) {
 	} {
 		t.Run(row.desc, func(t *testing.T) {
 			c, err := ParseFile([]byte(row.file))
-			got, _ := err.(Problems)
+			var got Problems
+			errors.As(err, &got)
 			if d := cmp.Diff(row.want, got); d != "" || (c == nil) != (err != nil) {
 				t.Errorf("config %v, error %v\n%s", c != nil, err, d)
 			}

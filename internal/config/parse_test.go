@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -110,7 +111,8 @@ bpg: {}
 func TestProblemsKnowTheirLines(t *testing.T) {
 	_, err := Parse([]byte(pool + "- name: two\n  ranges: [x]\n"))
 	want := Problems{{"pools[1].ranges[0]", `"x": not a prefix such as 192.0.2.0/24`, 6}}
-	if got, ok := err.(Problems); !ok || !slices.Equal(got, want) {
+	var got Problems
+	if !errors.As(err, &got) || !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", err, want)
 	}
 }
@@ -129,7 +131,7 @@ func TestDidYouMean(t *testing.T) {
 		"serviceSelectors":    "serviceSelector",
 		"service_selector":    "serviceSelector",
 		"ipfamilies":          "ipFamily",
-		"nmae":                "name",
+		"anme":                "name",
 		"x":                   "",
 		"":                    "",
 		"completelyDifferent": "",

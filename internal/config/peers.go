@@ -10,7 +10,7 @@ import (
 
 // The limits of the timers: the Hold Time of RFC 4271 is 16 bits of seconds.
 const (
-	maxSeconds  = math.MaxUint16 * time.Second
+	maxTimer    = math.MaxUint16 * time.Second
 	minHoldTime = 3 * time.Second
 )
 
@@ -133,7 +133,7 @@ func (s spot) port() uint16 {
 }
 
 func (s spot) holdTime() (time.Duration, bool) {
-	d, ok := s.duration(0, maxSeconds, time.Second)
+	d, ok := s.duration(0, maxTimer, time.Second)
 	if ok && d > 0 && d < minHoldTime {
 		s.fault("%q: write 0s or at least 3s (RFC 4271 section 4.2)", s.node.Value)
 		return 0, false
@@ -142,7 +142,7 @@ func (s spot) holdTime() (time.Duration, bool) {
 }
 
 func (s spot) seconds() time.Duration {
-	d, _ := s.duration(time.Second, maxSeconds, time.Second)
+	d, _ := s.duration(time.Second, maxTimer, time.Second)
 	return d
 }
 

@@ -45,7 +45,7 @@ func (p Pool) Size(f cluster.Family) uint64 {
 
 // Usable tells whether the pool may hand out an address.
 func (p Pool) Usable(a netip.Addr) bool {
-	return p.Contains(a) && !(p.AvoidBuggyIPs && isBuggy(a))
+	return p.Contains(a) && (!p.AvoidBuggyIPs || !isBuggy(a))
 }
 
 // Addrs is every address of a family that the pool may hand out, ascending. An
