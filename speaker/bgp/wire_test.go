@@ -1,0 +1,305 @@
+package bgp
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/heraldlb/herald/internal/config"
+	"github.com/heraldlb/herald/internal/netlab"
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+// local is an announcer in this process.
+type local struct {
+	*Announcer
+	tb   testing.TB
+	stop func() // ends Run and waits for it
+}
+
+func startLocal(tb testing.TB) *local {
+	tb.Helper()
+	a, err := New(Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := a.Run(ctx); err != nil {
+			tb.Error(err)
+		}
+	}()
+	l := &local{Announcer: a, tb: tb, stop: func() { cancel(); <-ended }}
+	tb.Cleanup(l.stop)
+	return l
+}
+
+func (l *local) apply(t plan.Table) {
+	l.tb.Helper()
+	if err := l.Apply(context.Background(), t); err != nil {
+		l.tb.Fatal(err)
+	}
+}
+
+func (l *local) peer(name string) PeerStatus {
+	for _, p := range l.Peers() {
+		if p.Name == name {
+			return p
+		}
+	}
+	return PeerStatus{}
+}
+
+// to is a session to a wireRouter.
+func to(name string, r *wireRouter, form config.LinkBandwidth) plan.Session {
+	s := tor(name, r.addr.Addr().String(), r.asn, form)
+	s.Port, s.HoldTime, s.KeepaliveTime = r.addr.Port(), 9*time.Second, 3*time.Second
+	return s
+}
+
+func peersTable(asn uint32, sessions []plan.Session, routes ...plan.Route) plan.Table {
+	return plan.Table{
+		ASN: asn, RouterID: netip.MustParseAddr("192.0.2.1"), Sessions: sessions, Routes: routes,
+		NextHops: plan.NextHops{IPv4: netip.MustParseAddr("192.0.2.1"), IPv6: netip.MustParseAddr("2001:db8::1")},
+	}
+}
+
+func TestEachPeerGetsItsOwnRoutes(t *testing.T) {
+	t.Parallel()
+	a, b, c := listen(t, "127.1.0.1", 64512), listen(t, "127.1.0.2", 64513), listen(t, "::1", 64512)
+	sessions := []plan.Session{to("a", a, config.NonTransitive), to("b", b, config.Transitive), to("c", c, config.Transitive)}
+	l := startLocal(t)
+	l.apply(peersTable(64513, sessions,
+		route("a", "198.51.100.1/32 1"), route("a", "198.51.100.2/32 3"), route("a", "2001:db8:5::1/128 1"),
+		route("b", "198.51.100.2/32 7"), route("b", "198.51.100.3/32 0"),
+		route("c", "198.51.100.1/32 4"), route("c", "2001:db8:5::1/128 4")))
+	a.wants("198.51.100.1/32 127.0.0.1 4004:64513:1", "198.51.100.2/32 127.0.0.1 4004:64513:3", "2001:db8:5::1/128 2001:db8::1 4004:64513:1")
+	b.wants("198.51.100.2/32 127.0.0.1 0004:64513:7", "198.51.100.3/32 127.0.0.1 0004:64513:1")
+	c.wants("198.51.100.1/32 192.0.2.1 0004:64513:4", "2001:db8:5::1/128 ::1 0004:64513:4")
+	for name, want := range map[string]string{
+		"a": "BGP_ATTR_TYPE_ORIGIN BGP_ATTR_TYPE_AS_PATH ",
+		"b": "BGP_ATTR_TYPE_ORIGIN BGP_ATTR_TYPE_AS_PATH BGP_ATTR_TYPE_LOCAL_PREF ",
+	} {
+		r := map[string]*wireRouter{"a": a, "b": b}[name]
+		if got := r.table[netip.MustParsePrefix("198.51.100.2/32")].attrs; got != want {
+			t.Errorf("%s was sent the attributes %q, want %q", name, got, want)
+		}
+	}
+	// A route moves from one peer to another, and one peer changes its form.
+	sessions[1].LinkBandwidth = config.NonTransitive
+	l.apply(peersTable(64513, sessions,
+		route("a", "198.51.100.1/32 1"), route("a", "2001:db8:5::1/128 1"),
+		route("b", "198.51.100.2/32 7"), route("b", "198.51.100.3/32 2"),
+		route("c", "198.51.100.1/32 4"), route("c", "198.51.100.2/32 9"), route("c", "2001:db8:5::1/128 4")))
+	a.wants("198.51.100.1/32 127.0.0.1 4004:64513:1", "2001:db8:5::1/128 2001:db8::1 4004:64513:1")
+	b.wants("198.51.100.2/32 127.0.0.1 4004:64513:7", "198.51.100.3/32 127.0.0.1 4004:64513:2")
+	c.wants("198.51.100.1/32 192.0.2.1 0004:64513:4", "198.51.100.2/32 192.0.2.1 0004:64513:9", "2001:db8:5::1/128 ::1 0004:64513:4")
+	for r, want := range map[*wireRouter]int{a: 1, b: 0, c: 0} {
+		if sessions, _, withdrawals := r.seen(); sessions != 1 || withdrawals != want {
+			t.Errorf("%s: %d sessions and %d withdrawals, want 1 and %d", r.addr, sessions, withdrawals, want)
+		}
+	}
+}
+
+func TestWeightReplacesRouteWithoutWithdrawal(t *testing.T) {
+	t.Parallel()
+	r := listen(t, "127.1.1.1", 64512)
+	sessions := []plan.Session{to("tor", r, config.NonTransitive)}
+	l := startLocal(t)
+	for w := 1; w <= 5; w++ {
+		table := peersTable(4200000001, sessions, route("tor", fmt.Sprintf("198.51.100.1/32 %d", w)), route("tor", fmt.Sprintf("2001:db8:5::1/128 %d", w)))
+		l.apply(table)
+		l.apply(table) // no UPDATE for what is so already
+		r.wants(fmt.Sprintf("198.51.100.1/32 127.0.0.1 4004:23456:%d", w), fmt.Sprintf("2001:db8:5::1/128 2001:db8::1 4004:23456:%d", w))
+		if w == 1 {
+			time.Sleep(300 * time.Millisecond) // a change right at the start is sent twice
+		}
+	}
+	if sessions, updates, withdrawals := r.seen(); sessions != 1 || updates != 10 || withdrawals != 0 {
+		t.Errorf("%d sessions, %d updates, %d withdrawals, want 1, 10, 0", sessions, updates, withdrawals)
+	}
+	l.apply(peersTable(4200000001, sessions))
+	r.wants()
+}
+
+func TestOnlyTheChangedSessionRestarts(t *testing.T) {
+	t.Parallel()
+	a, b := listen(t, "127.1.2.1", 64512), listen(t, "127.1.2.2", 64512)
+	sessions := []plan.Session{to("a", a, config.NonTransitive), to("b", b, config.NonTransitive)}
+	routes := []plan.Route{route("a", "198.51.100.1/32 1"), route("b", "198.51.100.1/32 1")}
+	l := startLocal(t)
+	l.apply(peersTable(64513, sessions, routes...))
+	const one = "198.51.100.1/32 127.0.0.1 4004:64513:1"
+	a.wants(one)
+	b.wants(one)
+	sessions[0].HoldTime = 12 * time.Second
+	l.apply(peersTable(64513, sessions, routes...))
+	netlab.Eventually(t, 10*time.Second, func() string { return wantSessions(a, 2) })
+	a.wants(one)
+	if problem := wantSessions(b, 1); problem != "" {
+		t.Error(problem)
+	}
+	if n := a.notification; n == nil || n.ErrorCode != bgp.BGP_ERROR_CEASE {
+		t.Errorf("the session ended with %v, want a Cease", n)
+	}
+	// Without b, a is left alone; with another AS number all start again.
+	l.apply(peersTable(64513, sessions[:1], routes[:1]...))
+	netlab.Eventually(t, 5*time.Second, func() string {
+		if b.established() {
+			return "the session with b is still there"
+		}
+		return ""
+	})
+	l.apply(peersTable(64514, sessions, routes...))
+	a.wants("198.51.100.1/32 127.0.0.1 4004:64514:1")
+	b.wants("198.51.100.1/32 127.0.0.1 4004:64514:1")
+	if problem := wantSessions(a, 3); problem != "" {
+		t.Error(problem)
+	}
+	l.apply(plan.Table{})
+	if peers := l.Peers(); len(peers) != 0 {
+		t.Errorf("after an empty table there are still %v", peers)
+	}
+}
+
+func wantSessions(r *wireRouter, want int) string {
+	if sessions, _, _ := r.seen(); sessions != want {
+		return fmt.Sprintf("%s had %d sessions, want %d", r.addr, sessions, want)
+	}
+	return ""
+}
+
+func TestRunEndsWithCease(t *testing.T) {
+	t.Parallel()
+	r := listen(t, "127.1.3.1", 64512)
+	l := startLocal(t)
+	l.apply(peersTable(64513, []plan.Session{to("tor", r, config.NonTransitive)}))
+	r.awaitSession(5 * time.Second)
+	start := time.Now()
+	l.stop()
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	netlab.Eventually(t, time.Second, func() string {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if n := r.notification; n == nil || n.ErrorCode != bgp.BGP_ERROR_CEASE || n.ErrorSubcode != bgp.BGP_ERROR_SUB_PEER_DECONFIGURED {
+			return fmt.Sprintf("the session ended with %v", n)
+		}
+		return ""
+	})
+	if err := l.Apply(context.Background(), plan.Table{}); err == nil {
+		t.Error("Apply works although Run has ended")
+	}
+}
+
+func TestApplyWaitsForRun(t *testing.T) {
+	a, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := a.Apply(ctx, plan.Table{}); err == nil {
+		t.Error("Apply before Run has done something")
+	}
+	run, stop := context.WithCancel(context.Background())
+	go a.Run(run)
+	if err := a.Apply(context.Background(), plan.Table{}); err != nil {
+		t.Error(err)
+	}
+	stop()
+	<-a.done
+	if err := a.Run(run); err == nil {
+		t.Error("Run may be called twice")
+	}
+}
+
+func TestNeighboursRoutesAreRefused(t *testing.T) {
+	t.Parallel()
+	a, b := listen(t, "127.1.4.1", 64512), listen(t, "127.1.4.2", 64514)
+	sessions := []plan.Session{to("a", a, config.NonTransitive), to("b", b, config.NonTransitive)}
+	l := startLocal(t)
+	l.apply(peersTable(64513, sessions, route("b", "198.51.100.1/32 1")))
+	a.awaitSession(5 * time.Second)
+	b.wants("198.51.100.1/32 127.0.0.1 4004:64513:1")
+	// One prefix that nobody has, and the one that we announce to b.
+	if err := a.send(update(origin, asPath(64512), nextHopAttr, []byte{24, 203, 0, 113, 32, 198, 51, 100, 1})); err != nil {
+		t.Fatal(err)
+	}
+	// A change that is seen behind it shows that it was dealt with.
+	time.Sleep(200 * time.Millisecond)
+	l.apply(peersTable(64513, sessions, route("b", "198.51.100.1/32 2")))
+	b.wants("198.51.100.1/32 127.0.0.1 4004:64513:2")
+	a.wants()
+	if _, _, withdrawals := b.seen(); withdrawals != 0 {
+		t.Errorf("b saw %d withdrawals, want none", withdrawals)
+	}
+	if !a.established() {
+		t.Error("the session with a is gone")
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	wrong, dumb := listen(t, "127.1.5.1", 64999), listen(t, "127.1.5.2", 64512)
+	dumb.open = message(bgp.BGP_MSG_NOTIFICATION, bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, bgp.BGP_ERROR_SUB_BAD_PEER_AS)
+	lost := listen(t, "127.1.5.3", 64512)
+	sessions := []plan.Session{to("wrong", wrong, ""), to("dumb", dumb, ""), to("lost", lost, ""), tor("refused", "127.1.5.4", 64512, "")}
+	sessions[0].ASN, sessions[3].Port = 64512, 1
+	l := startLocal(t)
+	l.apply(peersTable(64513, sessions))
+	lost.awaitSession(5 * time.Second)
+	lost.cut()
+	for name, want := range map[string]string{
+		"wrong":   "the peer has another AS number than the configuration says",
+		"dumb":    "look whether it has this node as a neighbor",
+		"lost":    "the peer closed the connection without a word",
+		"refused": "cannot connect: connection refused: nothing listens there",
+	} {
+		netlab.Eventually(t, 8*time.Second, func() string {
+			if p := l.peer(name); !strings.Contains(p.LastError, want) || p.State == Established || p.LastErrorAt.IsZero() {
+				return fmt.Sprintf("%s is %+v, want an error with %q", name, p, want)
+			}
+			return ""
+		})
+	}
+	if err := l.Healthy(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPeersSaysHowSessionsAre(t *testing.T) {
+	t.Parallel()
+	r := listen(t, "127.1.6.1", 64512)
+	l := startLocal(t)
+	table := peersTable(64513, []plan.Session{to("tor", r, ""), tor("absent", "127.1.6.2", 64512, "")}, route("tor", "198.51.100.1/32 1"), route("tor", "2001:db8:5::1/128 1"))
+	table.NextHops.IPv6 = netip.Addr{}
+	table.Sessions[1].Port = 1
+	err := l.Apply(context.Background(), table)
+	const withheld = "1 IPv6 routes not announced: this node has no IPv6 address to be their next hop"
+	if err == nil || !strings.Contains(err.Error(), "peer tor: "+withheld) {
+		t.Errorf("Apply says %v", err)
+	}
+	r.wants("198.51.100.1/32 127.0.0.1 4004:64513:1")
+	peers := l.Peers()
+	names := []string{peers[0].Name, peers[1].Name}
+	if !slices.Equal(names, []string{"absent", "tor"}) {
+		t.Fatalf("peers are %v", names)
+	}
+	up := peers[1]
+	if up.State != Established || up.Routes != 1 || up.Withheld != withheld || time.Since(up.Since) > 5*time.Second || up.ASN != 64512 {
+		t.Errorf("tor is %+v", up)
+	}
+	if peers[0].State == Established || peers[0].Routes != 0 {
+		t.Errorf("absent is %+v", peers[0])
+	}
+}
