@@ -15,8 +15,8 @@ import (
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
-// source is what the speaker knows of the cluster.
-type source interface {
+// Source is what the speaker knows of the cluster.
+type Source interface {
 	// Snapshot is false until the caches have synced once. They may grow old
 	// after that, when the API server is away, but they never grow empty.
 	Snapshot() (cluster.Snapshot, bool)
@@ -26,17 +26,17 @@ type source interface {
 	Wake() <-chan struct{}
 }
 
-// An announcer makes what is announced equal to t. t is the whole truth, never a
+// An Announcer makes what is announced equal to t. t is the whole truth, never a
 // delta. After an error it keeps what did work; call it again.
-type announcer interface {
+type Announcer interface {
 	Apply(ctx context.Context, t plan.Table) error
 }
 
 // Options configure a Speaker.
 type Options struct {
 	Node       string             // required: the name of this Node
-	Source     source             // required
-	Announcers []announcer        // applied in this order
+	Source     Source             // required
+	Announcers []Announcer        // applied in this order
 	Log        *slog.Logger       // nil: discard
 	Applied    func(State, error) // after each Apply, for metrics; nil: nothing
 }

@@ -113,7 +113,7 @@ func (r *recorder) want(t *testing.T, weights ...uint32) {
 func run(t *testing.T, body func(t *testing.T, s *Speaker, w *world, r *recorder)) {
 	synctest.Test(t, func(t *testing.T) {
 		w, r := &world{wake: make(chan struct{}, 1)}, &recorder{}
-		s, err := New(Options{Node: "n1", Source: w, Announcers: []announcer{r}})
+		s, err := New(Options{Node: "n1", Source: w, Announcers: []Announcer{r}})
 		if err != nil {
 			t.Fatal(err)
 		}

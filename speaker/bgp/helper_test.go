@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -87,13 +88,23 @@ type remote struct {
 	out *bufio.Reader
 }
 
+// startAnnouncer starts an announcer on a node.
 func startAnnouncer(tb testing.TB, n *netlab.Node) *remote {
+	tb.Helper()
+	return startRemote(tb, n.Name, n.Command(executable(tb)), n.StartCommand)
+}
+
+func executable(tb testing.TB) string {
 	tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cmd := n.Command(self)
+	return self
+}
+
+func startRemote(tb testing.TB, where string, cmd *exec.Cmd, start func(*exec.Cmd) *netlab.Process) *remote {
+	tb.Helper()
 	cmd.Env = append(os.Environ(), asAnnouncer+"=1")
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -102,11 +113,11 @@ func startAnnouncer(tb testing.TB, n *netlab.Node) *remote {
 	outRead, outWrite := io.Pipe()
 	cmd.Stdout = outWrite
 	r := &remote{tb: tb, in: in, out: bufio.NewReaderSize(outRead, 1<<20)}
-	r.Process = n.StartCommand(cmd)
+	r.Process = start(cmd)
 	tb.Cleanup(func() {
 		if tb.Failed() {
 			log, _ := os.ReadFile(r.Log)
-			tb.Logf("log of the announcer on %s:\n%s", n.Name, last(log, 4000))
+			tb.Logf("log of the announcer on %s:\n%s", where, last(log, 4000))
 		}
 	})
 	return r
