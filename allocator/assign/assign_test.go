@@ -146,6 +146,15 @@ func TestAutomatic(t *testing.T) {
 		`, `
 			a/1 192.0.2.0 Allocated
 		`},
+		{"one that another controller has taken over leaves its address too", `
+			pool p 192.0.2.0/32
+			svc a/1
+			svc a/2 has=192.0.2.0 said=Allocated class=example.com/other
+			svc a/3 has=192.0.2.0 said=Allocated class=example.com/other deleting
+		`, `
+			a/1 192.0.2.0 Allocated
+			a/2 Released
+		`},
 	})
 }
 
@@ -236,6 +245,28 @@ func TestHolders(t *testing.T) {
 			svc a/1 has=::ffff:192.0.2.3
 		`, `
 			a/1 192.0.2.3 Allocated
+		`},
+		{"the younger gets it back if the older leaves it", `
+			pool p 192.0.2.0/29
+			svc a/new at=2 has=192.0.2.0
+			svc a/old at=1 has=192.0.2.0 ips=192.0.2.7
+		`, `
+			a/new 192.0.2.0 Allocated
+			a/old 192.0.2.7 Allocated
+		`},
+		{"of several addresses keep the one that is asked for, against an older request", `
+			pool p 192.0.2.0/29
+			svc a/1 ips=192.0.2.2
+			svc a/2 has=192.0.2.3,192.0.2.2 ips=192.0.2.2
+		`, `
+			a/1 AddressInUse
+			a/2 192.0.2.2 Allocated
+		`},
+		{"do not repeat what is no longer so, while there is no configuration", `
+			nothing configured
+			svc a/1 has=2001:db8::1 families=4 said=Allocated
+		`, `
+			a/1 NoConfiguration
 		`},
 	})
 }
@@ -360,6 +391,15 @@ func TestRequests(t *testing.T) {
 			a/2 192.0.2.0 Allocated
 			a/3 PoolExhausted
 		`},
+		{"for a pool come before older Services that ask for nothing", `
+			pool p 192.0.2.0/32
+			pool q 198.51.100.0/32
+			svc a/1
+			svc a/2 pool=p
+		`, `
+			a/1 198.51.100.0 Allocated
+			a/2 192.0.2.0 Allocated
+		`},
 	})
 }
 
@@ -453,6 +493,37 @@ func TestMoves(t *testing.T) {
 		`, `
 			a/1 198.51.100.0 2001:db8::2 NoPool
 		`},
+		{"the address left behind goes to the one who waits for its pool", `
+			pool p 192.0.2.0/32
+			pool q 198.51.100.0/29
+			svc a/1 pool=p
+			svc a/2 has=192.0.2.0 pool=q
+		`, `
+			a/1 192.0.2.0 Allocated
+			a/2 198.51.100.0 Allocated
+		`},
+		{"unless the pool keeps it back", `
+			pool p 192.0.2.0/31 buggy
+			pool q 198.51.100.0/29
+			svc a/1 pool=p
+			svc a/2 has=192.0.2.0 pool=q
+			svc a/3 has=192.0.2.1
+		`, `
+			a/1 PoolExhausted
+			a/2 198.51.100.0 Allocated
+			a/3 192.0.2.1 Allocated
+		`},
+		{"the address left behind is the lowest again", `
+			pool p 192.0.2.0/30
+			pool q 198.51.100.0/29
+			svc a/1 pool=p
+			svc a/2 has=192.0.2.0 pool=q
+			svc a/3
+		`, `
+			a/1 192.0.2.1 Allocated
+			a/2 198.51.100.0 Allocated
+			a/3 192.0.2.0 Allocated
+		`},
 	})
 }
 
@@ -530,6 +601,12 @@ func TestDualStack(t *testing.T) {
 			svc a/1 families=64
 		`, `
 			a/1 2001:db8:1:: Allocated
+		`},
+		{"require, by a Service that has one already: that moves when asked to", `
+			pool p 192.0.2.0/29
+			svc a/1 has=192.0.2.3 ips=192.0.2.4 families=46 policy=Require
+		`, `
+			a/1 192.0.2.4 NoPool
 		`},
 	})
 }
@@ -654,6 +731,17 @@ func TestSharing(t *testing.T) {
 			a/1 192.0.2.1 Allocated
 			a/2 192.0.2.2 Allocated
 			a/3 192.0.2.1 Allocated
+		`},
+		{"whoever moves away makes room for the one who waits for any", `
+			pool p 192.0.2.0/32
+			pool q 198.51.100.0/29
+			svc a/1 key=k ports=80 pool=p
+			svc a/2 key=k ports=80 has=192.0.2.0 pool=q
+			svc a/3 key=k ports=81 has=192.0.2.0
+		`, `
+			a/1 192.0.2.0 Allocated
+			a/2 198.51.100.0 Allocated
+			a/3 192.0.2.0 Allocated
 		`},
 	})
 }
