@@ -14,14 +14,13 @@ import (
 	"time"
 )
 
-// hostState is all that a lab could leave behind on the machine.
+// hostState is what the host's own namespace has, where a lab has no business.
 func hostState(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	for _, argv := range [][]string{
 		{"ip", "-br", "link"}, {"ip", "-br", "addr"}, {"ip", "route"}, {"ip", "-6", "route"}, {"ip", "rule"},
-		{"nft", "list", "tables"}, {"find", "/sys/fs/cgroup", "-type", "d", "-name", "*lab*"},
-		{"ls", "-A", "/var/tmp"}, {"ls", "-A", "/var/run/frr"},
+		{"nft", "list", "tables"},
 	} {
 		out, _ := exec.Command(argv[0], argv[1:]...).Output()
 		fmt.Fprintf(&b, "%v:\n%s", argv, out)
