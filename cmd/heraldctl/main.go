@@ -21,7 +21,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{check(), version(), help()}
+	return []command{check(), explainCommand(), snapshotCommand(), version(), help()}
 }
 
 // streams are what a command reads and writes.

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/heraldlb/herald/internal/config"
+	"github.com/heraldlb/herald/internal/explain"
+	"github.com/heraldlb/herald/internal/kube"
+)
+
+const explainHelp = `SERVICE is namespace/name, or a name in the namespace default.
+
+It runs the allocator's and every node's own decision again: which address the
+Service has and why, which nodes announce it with which weight, and why the
+others are silent. It reads the cluster through a kubeconfig, or a file that
+heraldctl snapshot wrote. The weights shown are exact; a speaker may hold a
+change back for a while (bgp.weights in the configuration).
+
+  --kubeconfig FILE   default $KUBECONFIG, else ~/.kube/config
+  --namespace NAME    of Herald's own objects; default herald-system
+  --snapshot FILE     explain what was saved instead of asking the cluster`
+
+const snapshotHelp = `It holds the Services, their endpoints, the Nodes and the accepted configuration,
+as JSON: attach it to a bug report, or explain from it later.
+
+  --kubeconfig FILE   default $KUBECONFIG, else ~/.kube/config
+  --namespace NAME    of Herald's own objects; default herald-system`
+
+func explainCommand() command {
+	return command{
+		name:  "explain",
+		args:  "[FLAGS] SERVICE",
+		about: "say why a Service is announced where it is, or why not",
+		help:  explainHelp,
+		run:   runExplain,
+	}
+}
+
+func snapshotCommand() command {
+	return command{
+		name:  "snapshot",
+		args:  "[FLAGS]",
+		about: "write what Herald knows of the cluster to the standard output",
+		help:  snapshotHelp,
+		run:   runSnapshot,
+	}
+}
+
+// clusterFlags say where the cluster is to be found.
+type clusterFlags struct{ kubeconfig, namespace, snapshot string }
+
+func (c *clusterFlags) parse(name string, args []string, withSnapshot bool) ([]string, error) {
+	f := flag.NewFlagSet(name, flag.ContinueOnError)
+	f.SetOutput(discard{})
+	f.StringVar(&c.kubeconfig, "kubeconfig", defaultKubeconfig(), "")
+	f.StringVar(&c.namespace, "namespace", "herald-system", "")
+	if withSnapshot {
+		f.StringVar(&c.snapshot, "snapshot", "", "")
+	}
+	if err := f.Parse(args); err != nil {
+		return nil, usageError{fmt.Sprintf("%s: %v", name, err)}
+	}
+	return f.Args(), nil
+}
+
+// discard keeps flag from printing a usage of its own.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func defaultKubeconfig() string {
+	if k := os.Getenv("KUBECONFIG"); k != "" {
+		return k
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".kube", "config")
+}
+
+func runExplain(ctx context.Context, std streams, args []string) error {
+	var c clusterFlags
+	rest, err := c.parse("explain", args, true)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return usageError{"explain takes one Service"}
+	}
+	key := rest[0]
+	if !strings.Contains(key, "/") {
+		key = "default/" + key
+	}
+	saved, err := c.load(ctx, std)
+	if err != nil {
+		return err
+	}
+	return explain.Service(std.out, saved, key)
+}
+
+func runSnapshot(ctx context.Context, std streams, args []string) error {
+	var c clusterFlags
+	rest, err := c.parse("snapshot", args, false)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 0 {
+		return usageError{"snapshot takes no argument"}
+	}
+	saved, err := c.load(ctx, std)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(std.out)
+	enc.SetIndent("", " ")
+	return enc.Encode(saved)
+}
+
+func (c clusterFlags) load(ctx context.Context, std streams) (explain.Saved, error) {
+	if c.snapshot == "" {
+		return c.ask(ctx, std)
+	}
+	var saved explain.Saved
+	data, err := os.ReadFile(c.snapshot)
+	if err != nil {
+		return saved, err
+	}
+	if err := json.Unmarshal(data, &saved); err != nil {
+		return saved, fmt.Errorf("%s: not a file of heraldctl snapshot: %w", c.snapshot, err)
+	}
+	return saved, nil
+}
+
+// patience is how long an API server may take to list everything.
+const patience = 30 * time.Second
+
+// ask reads the cluster once, with the speakers' own informers.
+func (c clusterFlags) ask(ctx context.Context, std streams) (explain.Saved, error) {
+	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	client, err := kube.New(kube.Options{Kubeconfig: c.kubeconfig, Namespace: c.namespace, UserAgent: "heraldctl", Log: log})
+	if err != nil {
+		return explain.Saved{}, err
+	}
+	w := kube.NewWatcher(client, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, ConfigMap: "herald-accepted"})
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() { failed <- w.Run(ctx) }()
+	for {
+		snapshot, synced := w.Snapshot()
+		if synced {
+			m, _ := w.ConfigMap()
+			return explain.Saved{Config: m.Data[config.ConfigMapKey], Cluster: snapshot}, nil
+		}
+		select {
+		case <-w.Wake():
+		case err := <-failed:
+			return explain.Saved{}, errors.Join(fmt.Errorf("the cluster could not be listed within %s: is the API server of %s reachable, and may you list Services, EndpointSlices and Nodes?", patience, c.kubeconfig), err)
+		}
+	}
+}
