@@ -1,0 +1,199 @@
+package allocator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/heraldlb/herald/allocator/assign"
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
+)
+
+// How the configuration is kept in a ConfigMap.
+const (
+	// ConfigKey is the key of the document in both ConfigMaps.
+	ConfigKey = "config.yaml"
+
+	// AnnotationHash is the hash of the accepted configuration.
+	AnnotationHash = cluster.AnnotationPrefix + "config-hash"
+
+	// AnnotationSource is the resourceVersion of the ConfigMap that was accepted.
+	AnnotationSource = cluster.AnnotationPrefix + "source-resource-version"
+)
+
+// Types and reasons of Events about the configuration.
+const (
+	normal  = "Normal"
+	warning = "Warning"
+
+	configAccepted = "ConfigurationAccepted"
+	configBroken   = "ConfigurationBroken"
+)
+
+// republish is how often the accepted configuration is written without need, in
+// case somebody has changed or deleted it. It costs nothing if nobody has.
+const republish = time.Minute
+
+// The judge decides which configuration is in force. It is the only one to do
+// so: speakers read what it publishes, so that a typo never splits the fleet. A
+// configuration is in force once it is published, so that the next leader knows
+// of everything that addresses were given out by.
+type judge struct {
+	Options
+	config *config.Config // in force; nil: none yet
+	hash   string         // of config
+	source string         // version of the ConfigMap that config is from
+
+	seen     string // version of the ConfigMap that was judged last; empty: there was none
+	looked   bool   // look has come to a judgement
+	problems config.Problems
+
+	next       *config.Config // to be published, or published again; nil: none
+	nextSource string         // version of the ConfigMap that next is from
+	attempts   int
+	retry      time.Time
+}
+
+func newJudge(o Options) *judge { return &judge{Options: o} }
+
+// restore reads the configuration that was in force before.
+func (j *judge) restore(ctx context.Context) error {
+	cm, ok, err := j.ConfigMaps.ReadConfigMap(ctx, j.Accepted)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		j.Log.Info("no accepted configuration yet", "configmap", j.ref(j.Accepted))
+		return nil
+	}
+	c, err := config.Parse([]byte(cm.Data[ConfigKey]))
+	if err != nil {
+		// written by another version of Herald, or by hand: not worth stopping for
+		j.Log.Error("accepted configuration cannot be read", "configmap", j.ref(j.Accepted), "err", err)
+		return nil
+	}
+	j.config, j.hash, j.source = c, c.Hash(), cm.Annotations[AnnotationSource]
+	j.Log.Info("last accepted configuration read", "hash", j.hash, "source_version", j.source)
+	return nil
+}
+
+// look judges the user's ConfigMap if it has changed, and returns when to look
+// again although nothing changes.
+func (j *judge) look(ctx context.Context) time.Time {
+	cm, ok := j.Source.ConfigMap()
+	if !j.looked || cm.Version != j.seen {
+		j.looked, j.seen = true, cm.Version
+		j.examine(cm, ok)
+	}
+	if j.next != nil && !time.Now().Before(j.retry) {
+		j.enforce(ctx)
+	}
+	return j.retry
+}
+
+// examine finds out whether the ConfigMap holds a valid configuration.
+func (j *judge) examine(cm cluster.ConfigMap, exists bool) {
+	c, problems := j.read(cm, exists)
+	j.Metrics.judged(problems)
+	wasBroken := len(j.problems) > 0
+	j.problems = problems
+	j.attempts, j.retry = 0, time.Time{}
+	if len(problems) == 0 {
+		j.next, j.nextSource = c, cm.Version
+		if wasBroken || c.Hash() != j.hash {
+			j.Log.Info("configuration is valid", "hash", c.Hash(), "source_version", cm.Version)
+			j.Events.Event(cm.Ref(), normal, configAccepted, "configuration "+c.Hash()+" is valid")
+		}
+		return
+	}
+	j.next, j.nextSource = j.config, j.source
+	j.Log.Error("configuration is broken; the last good one stays in force", "configmap", j.ref(j.ConfigMap),
+		"problems", problems.Error(), "hash_in_force", j.hash)
+	if exists {
+		j.Events.Event(cm.Ref(), warning, configBroken, brokenNote(problems))
+	}
+}
+
+func (j *judge) read(cm cluster.ConfigMap, exists bool) (*config.Config, config.Problems) {
+	if !exists {
+		return nil, config.Problems{{Message: "ConfigMap " + j.ref(j.ConfigMap) + " does not exist"}}
+	}
+	text, ok := cm.Data[ConfigKey]
+	if !ok {
+		return nil, config.Problems{{Message: "ConfigMap " + j.ref(j.ConfigMap) + " has no key " + ConfigKey}}
+	}
+	c, err := config.Parse([]byte(text))
+	if err == nil {
+		return c, nil
+	}
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		return nil, problems
+	}
+	return nil, config.Problems{{Message: err.Error()}}
+}
+
+// enforce publishes the next configuration, and with that puts it in force.
+func (j *judge) enforce(ctx context.Context) {
+	c, hash := j.next, j.next.Hash()
+	err := j.ConfigMaps.PublishConfigMap(ctx, j.Accepted,
+		map[string]string{AnnotationHash: hash, AnnotationSource: j.nextSource},
+		map[string]string{ConfigKey: string(c.YAML())})
+	if err != nil {
+		if j.attempts == 0 && ctx.Err() == nil {
+			j.Log.Warn("configuration not published, and so not in force yet", "err", err)
+		}
+		j.retry = time.Now().Add(backoff(j.attempts, time.Second))
+		j.attempts++
+		return
+	}
+	j.attempts, j.retry = 0, time.Now().Add(republish)
+	if j.hash != hash || j.source != j.nextSource {
+		j.Log.Info("configuration is in force", "hash", hash, "source_version", j.nextSource)
+	}
+	j.config, j.hash, j.source = c, hash, j.nextSource
+}
+
+// explain adds to Services that wait that the configuration which may be meant
+// to help them is broken.
+func (j *judge) explain(all []assign.Assignment) []assign.Assignment {
+	if len(j.problems) == 0 {
+		return all
+	}
+	for i := range all {
+		if a := &all[i]; !a.Allocated && a.Reason != assign.Released {
+			a.Message += "; the newest configuration is broken and not in force: " + summary(j.problems)
+		}
+	}
+	return all
+}
+
+func (j *judge) ref(name string) string { return j.Namespace + "/" + name }
+
+// summary fits into the message of a condition.
+func summary(ps config.Problems) string {
+	if len(ps) == 1 {
+		return ps[0].String()
+	}
+	return fmt.Sprintf("%s (and %d more problems)", ps[0], len(ps)-1)
+}
+
+// brokenNote fits into an Event, which has room for a kilobyte.
+func brokenNote(ps config.Problems) string {
+	const room = 900
+	var b strings.Builder
+	for i, p := range ps {
+		line := p.String()
+		if i > 0 {
+			line = "\n" + line
+		}
+		if b.Len()+len(line) > room && i > 0 {
+			fmt.Fprintf(&b, "\nand %d more; `heraldctl check` shows all", len(ps)-i)
+			break
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}

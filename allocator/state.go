@@ -1,0 +1,41 @@
+package allocator
+
+import (
+	"github.com/heraldlb/herald/allocator/assign"
+)
+
+// State is what the leader did last, for /state.
+type State struct {
+	Leader         bool                  `json:"leader"`
+	ConfigHash     string                `json:"configHash"` // in force; empty: none
+	ConfigSource   string                `json:"configSourceVersion"`
+	ConfigProblems []string              `json:"configProblems"` // of the newest; it is in force if there are none
+	Pools          []assign.PoolUsage    `json:"pools"`
+	Services       map[assign.Reason]int `json:"services"` // how many, by reason
+	PendingWrites  int                   `json:"pendingWrites"`
+}
+
+// State is the zero State while another replica leads.
+func (a *Allocator) State() State {
+	if s := a.state.Load(); s != nil {
+		return *s
+	}
+	return State{}
+}
+
+func (t *term) report(r assign.Result) {
+	t.Metrics.computed(r, len(t.writes.byUID))
+	s := &State{
+		Leader:       true,
+		ConfigHash:   t.judge.hash,
+		ConfigSource: t.judge.source,
+		Pools:        r.Pools,
+		Services:     countReasons(r),
+
+		PendingWrites: len(t.writes.byUID),
+	}
+	for _, p := range t.judge.problems {
+		s.ConfigProblems = append(s.ConfigProblems, p.String())
+	}
+	t.publish(s)
+}
