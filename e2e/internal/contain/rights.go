@@ -3,6 +3,7 @@ package contain
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,14 +20,10 @@ var capabilities = []string{
 }
 
 // KnownCapability tells if the kernel has a capability of this name.
-func KnownCapability(name string) bool {
-	for _, c := range capabilities {
-		if c == name {
-			return true
-		}
-	}
-	return false
-}
+func KnownCapability(name string) bool { return slices.Contains(capabilities, name) }
+
+// AllCapabilities names every one.
+func AllCapabilities() []string { return slices.Clone(capabilities) }
 
 // dropRights leaves the calling thread, and so the program that it executes,
 // with no more than the specification grants. Kubernetes sets no ambient

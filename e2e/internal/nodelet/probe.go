@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +29,7 @@ func (p prober) run(ctx context.Context, judged func(good bool, why error) (goOn
 	}
 	tick := time.NewTicker(seconds(p.probe.PeriodSeconds, 10))
 	defer tick.Stop()
+	p.awaitStart(ctx)
 	count := counter{good: atLeastOne(p.probe.SuccessThreshold, 1), bad: atLeastOne(p.probe.FailureThreshold, 3)}
 	for {
 		err := p.once(ctx)
@@ -42,6 +44,21 @@ func (p prober) run(ctx context.Context, judged func(good bool, why error) (goOn
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// startLimit bounds how long a refused first probe is tried again.
+const (
+	startLimit = 500 * time.Millisecond
+	startStep  = 20 * time.Millisecond
+)
+
+// awaitStart returns when the container listens, or soon. A pod of the lab is
+// probed milliseconds after its start; counting that first refusal would only
+// cost it a whole period.
+func (p prober) awaitStart(ctx context.Context) {
+	begin := time.Now()
+	for errors.Is(p.once(ctx), syscall.ECONNREFUSED) && time.Since(begin) < startLimit && sleep(ctx, startStep) {
 	}
 }
 
