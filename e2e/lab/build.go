@@ -72,6 +72,15 @@ func Build(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	return errors.Join(BuildLab(ctx, w), goBuild(ctx, w, filepath.Dir(dir), filepath.Join(dir, "bin")))
+}
+
+// BuildLab is Build without Herald.
+func BuildLab(ctx context.Context, w io.Writer) error {
+	dir, err := ModuleDir()
+	if err != nil {
+		return err
+	}
 	bin := filepath.Join(dir, "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
@@ -86,9 +95,6 @@ func Build(ctx context.Context, w io.Writer) error {
 		fmt.Fprintln(w, "building Kubernetes v1.36.3 and etcd from source; the first time takes 6 to 12 minutes on two cores")
 	}
 	if err := goBuild(ctx, w, dir, bin); err != nil {
-		return err
-	}
-	if err := goBuild(ctx, w, filepath.Dir(dir), bin); err != nil {
 		return err
 	}
 	return linkComponents(bin)

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var prepared = sync.OnceValues(func() (string, error) { return Prepare(context.Background()) })
+var prepared = sync.OnceValues(func() (string, error) { return Prepare(context.Background(), BuildLab) })
 
 // needMachine skips or fails where there can be no lab.
 func needMachine(t *testing.T) {

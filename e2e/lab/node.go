@@ -46,13 +46,12 @@ detectLocalMode: ClusterCIDR
 clientConnection: {kubeconfig: %s}
 # These two limits can be set in the first namespace only, and are fatal elsewhere.
 conntrack: {maxPerCore: 0, min: 0}
-%s: {minSyncPeriod: 0s}
 `
 
 // startProxy starts kube-proxy, which wants its Node to exist.
 func (l *Lab) startProxy(n Node) error {
 	file := l.path("nodes", "kube-proxy-"+n.Name+".yaml")
-	config := fmt.Sprintf(proxyConfig, l.opts.ProxyMode, n.Name, podCIDRs, l.path("pki", "kube-proxy.conf"), l.opts.ProxyMode)
+	config := fmt.Sprintf(proxyConfig, l.opts.ProxyMode, n.Name, podCIDRs, l.path("pki", "kube-proxy.conf"))
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
 	}

@@ -3,11 +3,9 @@ package lab
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 )
@@ -38,10 +36,17 @@ func (l *Lab) RunPod(ctx context.Context, p PodSpec) error {
 	return nil
 }
 
+// identity is what the echo server calls itself.
+var identity = []any{fromField("POD_NAME", "metadata.name"), fromField("NODE_NAME", "spec.nodeName")}
+
+func fromField(name, path string) map[string]any {
+	return map[string]any{"name": name, "valueFrom": map[string]any{"fieldRef": map[string]any{"fieldPath": path}}}
+}
+
 func (p PodSpec) manifest() map[string]any {
 	setDefault(&p.Image, "echo")
 	setDefault(&p.Grace, 2)
-	container := map[string]any{"name": "main", "image": p.Image, "args": p.Args, "imagePullPolicy": "IfNotPresent"}
+	container := map[string]any{"name": "main", "image": p.Image, "args": p.Args, "env": identity}
 	if p.Image == "echo" {
 		container["readinessProbe"] = map[string]any{
 			"httpGet":       map[string]any{"path": "/healthz", "port": 8080},
@@ -107,7 +112,6 @@ type Pod struct {
 	Phase       string
 	Ready       bool
 	Terminating bool
-	HostNetwork bool
 	Addrs       []netip.Addr
 }
 
@@ -116,10 +120,7 @@ type apiPod struct {
 		Name, Namespace   string
 		DeletionTimestamp *time.Time
 	}
-	Spec struct {
-		NodeName    string
-		HostNetwork bool
-	}
+	Spec   struct{ NodeName string }
 	Status struct {
 		Phase      string
 		Conditions []condition
@@ -131,7 +132,6 @@ func (p apiPod) pod() Pod {
 	pod := Pod{
 		Namespace: p.Metadata.Namespace, Name: p.Metadata.Name, Node: p.Spec.NodeName, Phase: p.Status.Phase,
 		Ready: isTrue(p.Status.Conditions, "Ready"), Terminating: p.Metadata.DeletionTimestamp != nil,
-		HostNetwork: p.Spec.HostNetwork,
 	}
 	for _, a := range p.Status.PodIPs {
 		pod.Addrs = append(pod.Addrs, a.IP)
@@ -173,72 +173,6 @@ func (l *Lab) WaitPods(ctx context.Context, atMost time.Duration, pods ...string
 		})
 		if err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// podNetns finds a pod's namespace by its address, which no two pods share.
-func (l *Lab) podNetns(ctx context.Context, name string) (string, error) {
-	pod, err := l.Pod(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	if pod.HostNetwork {
-		return l.Netns(ctx, pod.Node)
-	}
-	if len(pod.Addrs) == 0 {
-		return "", fmt.Errorf("pod %s: no address yet", name)
-	}
-	for _, ns := range namespaces(l.podPrefix(pod.Node) + "-") {
-		if hasAddr(ctx, ns, pod.Addrs[0]) {
-			return ns, nil
-		}
-	}
-	return "", fmt.Errorf("pod %s: no namespace on node %s has its address %v", name, pod.Node, pod.Addrs[0])
-}
-
-func hasAddr(ctx context.Context, ns string, addr netip.Addr) bool {
-	out, err := run(ctx, "", "ip", "-n", ns, "-j", "addr", "show", "to", addr.String())
-	return err == nil && strings.Contains(out, `"`+addr.String()+`"`)
-}
-
-// PodPIDs returns the processes of a pod. One with the node's network is known
-// by its host name, which the nodelet sets to the pod's name.
-func (l *Lab) PodPIDs(ctx context.Context, name string) ([]int, error) {
-	pod, err := l.Pod(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	ns, err := l.podNetns(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, pid := range pidsIn(netnsInodes([]string{ns}), "") {
-		if !pod.HostNetwork || hasEnv(fmt.Sprintf("/proc/%d", pid), "HOSTNAME="+pod.Name) {
-			pids = append(pids, pid)
-		}
-	}
-	if len(pids) == 0 {
-		return nil, errors.New("pod " + name + ": no process of it runs")
-	}
-	return pids, nil
-}
-
-// KillPod ends a pod's processes as kill -9 does.
-func (l *Lab) KillPod(ctx context.Context, name string) error {
-	pids, err := l.PodPIDs(ctx, name)
-	if err != nil {
-		return err
-	}
-	for _, pid := range pids {
-		p, err := os.FindProcess(pid)
-		if err == nil {
-			err = p.Kill()
-		}
-		if err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("pod %s: kill process %d: %w", name, pid, err)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strconv"
@@ -41,9 +42,9 @@ func ReapTests(ctx context.Context) error {
 }
 
 // Prepare makes a machine fit for tests that need a lab: the packages, the
-// programs, and nothing left of dead runs. It says why a test cannot run here;
-// in continuous integration that is a failure.
-func Prepare(ctx context.Context) (skip string, err error) {
+// programs (build is Build or BuildLab), and nothing left of dead runs. It says
+// why a test cannot run here; in continuous integration that is a failure.
+func Prepare(ctx context.Context, build func(context.Context, io.Writer) error) (skip string, err error) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			return "", errors.New("the lab's tests need root")
@@ -53,7 +54,7 @@ func Prepare(ctx context.Context) (skip string, err error) {
 	if err := EnsurePackages(ctx, os.Stderr); err != nil {
 		return "", err
 	}
-	if err := Build(ctx, os.Stderr); err != nil {
+	if err := build(ctx, os.Stderr); err != nil {
 		return "", err
 	}
 	return "", ReapTests(ctx)

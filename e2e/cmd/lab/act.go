@@ -96,7 +96,7 @@ func pod(ctx context.Context, name string, args []string) error {
 	do, rest, err := choose(args, map[string]func(context.Context, *lab.Lab, []string) error{
 		"run":     podRun,
 		"rm":      eachPod((*lab.Lab).RemovePod),
-		"kill":    eachPod((*lab.Lab).KillPod),
+		"kill":    eachPod(func(l *lab.Lab, _ context.Context, p string) error { return l.KillPod(p) }),
 		"ready":   eachPod(func(l *lab.Lab, ctx context.Context, p string) error { return l.SetReady(ctx, p, true) }),
 		"unready": eachPod(func(l *lab.Lab, ctx context.Context, p string) error { return l.SetReady(ctx, p, false) }),
 		"pids":    eachPod(podPIDs),
@@ -122,8 +122,8 @@ func eachPod(do func(*lab.Lab, context.Context, string) error) func(context.Cont
 	}
 }
 
-func podPIDs(l *lab.Lab, ctx context.Context, pod string) error {
-	pids, err := l.PodPIDs(ctx, pod)
+func podPIDs(l *lab.Lab, _ context.Context, pod string) error {
+	pids, err := l.PodPIDs(pod)
 	for _, pid := range pids {
 		fmt.Println(pid)
 	}
