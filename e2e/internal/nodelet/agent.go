@@ -96,7 +96,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.register(ctx); err != nil {
 		return err
 	}
-	a.Log.Info("node registered", "node", a.Node)
+	a.Log.Info("node registered")
 
 	var parts sync.WaitGroup
 	parts.Go(func() { a.beat(ctx) })

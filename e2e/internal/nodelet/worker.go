@@ -47,12 +47,12 @@ type worker struct {
 	mounts     map[string]string
 	net        atomic.Pointer[podnet.Pod] // nil on the node's network
 
-	mu         sync.Mutex
-	pod        *corev1.Pod // the newest that the API has shown
-	ready      bool // sandbox and volumes
-	initDone   bool
-	started    metav1.Time
-	isGone     bool
+	mu       sync.Mutex
+	pod      *corev1.Pod // the newest that the API has shown
+	ready    bool        // sandbox and volumes
+	initDone bool
+	started  metav1.Time
+	isGone   bool
 }
 
 func newWorker(a *Agent, pod *corev1.Pod) *worker {
