@@ -1,0 +1,194 @@
+package members
+
+import (
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// roster holds what memberlist tells us. Its Notify methods are called under
+// memberlist's lock, so they only write down and poke.
+type roster struct {
+	self  string
+	wake  chan struct{}
+	doubt chan struct{} // poked when somebody is said to be dead
+
+	mu      sync.Mutex
+	members map[string]*member
+	lost    map[string]netip.AddrPort // failed and not back; those who left are forgotten
+	leaving map[string]time.Time      // when they said farewell
+	deaths  uint64
+	rumours uint64 // deaths that were none
+}
+
+type member struct {
+	addr    netip.AddrPort
+	since   time.Time
+	doubted bool // said to be dead
+	asked   bool // somebody finds out
+}
+
+// farewellFor is how long a farewell explains a death.
+const farewellFor = 5 * time.Second
+
+func newRoster(self string) *roster {
+	return &roster{
+		self:    self,
+		wake:    make(chan struct{}, 1),
+		doubt:   make(chan struct{}, 1),
+		members: make(map[string]*member),
+		lost:    make(map[string]netip.AddrPort),
+		leaving: make(map[string]time.Time),
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (r *roster) alive() map[string]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	alive := map[string]bool{r.self: true}
+	for name := range r.members {
+		alive[name] = true
+	}
+	return alive
+}
+
+func (r *roster) addr(name string) (netip.AddrPort, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, ok := r.members[name]
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	return m.addr, true
+}
+
+// NotifyJoin implements memberlist.EventDelegate.
+func (r *roster) NotifyJoin(n *memberlist.Node) {
+	if n.Name == r.self {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.lost, n.Name)
+	delete(r.leaving, n.Name)
+	addr := addrOf(n)
+	if m, ok := r.members[n.Name]; ok {
+		// The dead one has contradicted before we believed it.
+		r.rumours++
+		m.addr, m.doubted = addr, false
+		return
+	}
+	r.members[n.Name] = &member{addr: addr, since: time.Now()}
+	poke(r.wake)
+}
+
+// NotifyLeave implements memberlist.EventDelegate.
+func (r *roster) NotifyLeave(n *memberlist.Node) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, ok := r.members[n.Name]
+	if !ok {
+		return
+	}
+	if time.Since(r.leaving[n.Name]) < farewellFor {
+		r.remove(n.Name)
+		return
+	}
+	m.doubted = true
+	poke(r.doubt)
+}
+
+// NotifyUpdate implements memberlist.EventDelegate; nobody has metadata.
+func (r *roster) NotifyUpdate(*memberlist.Node) {}
+
+func (r *roster) remove(name string) {
+	delete(r.members, name)
+	delete(r.leaving, name)
+	poke(r.wake)
+}
+
+// doubted returns the members that are said to be dead and that nobody asks yet,
+// and counts them as asked.
+func (r *roster) takeDoubted() map[string]netip.AddrPort {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[string]netip.AddrPort)
+	for name, m := range r.members {
+		if m.doubted && !m.asked {
+			m.asked = true
+			out[name] = m.addr
+		}
+	}
+	return out
+}
+
+func (r *roster) isDoubted(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, ok := r.members[name]
+	return ok && m.doubted
+}
+
+// settle ends the asking: the member is dead unless it has contradicted.
+func (r *roster) settle(name string) (dead bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, ok := r.members[name]
+	if !ok {
+		return false
+	}
+	m.asked = false
+	if !m.doubted {
+		return false
+	}
+	r.deaths++
+	r.lost[name] = m.addr
+	r.remove(name)
+	return true
+}
+
+// A farewell is the only message that speakers send each other beside
+// memberlist's own.
+const farewellTag = "farewell "
+
+func farewell(name string) []byte { return []byte(farewellTag + name) }
+
+// NotifyMsg implements memberlist.Delegate.
+func (r *roster) NotifyMsg(b []byte) {
+	name, ok := strings.CutPrefix(string(b), farewellTag)
+	if !ok {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, ok := r.members[name]
+	switch {
+	case !ok:
+	case m.doubted:
+		r.remove(name)
+	default:
+		r.leaving[name] = time.Now()
+	}
+}
+
+// The rest of memberlist.Delegate: there is nothing to add to its messages.
+
+func (r *roster) NodeMeta(int) []byte             { return nil }
+func (r *roster) GetBroadcasts(_, _ int) [][]byte { return nil }
+func (r *roster) LocalState(bool) []byte          { return nil }
+func (r *roster) MergeRemoteState([]byte, bool)   {}
+
+func addrOf(n *memberlist.Node) netip.AddrPort {
+	a, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(a.Unmap(), n.Port)
+}
