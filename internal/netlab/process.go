@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -29,11 +30,16 @@ func (n *Node) Start(name string, args ...string) *Process {
 // with pipes. Standard error, and standard output unless it is set, go to Log.
 func (n *Node) StartCommand(cmd *exec.Cmd) *Process {
 	n.lab.tb.Helper()
-	p := &Process{cmd: cmd, exited: make(chan struct{})}
-	p.Log = filepath.Join(n.lab.dir, fmt.Sprintf("%s-%d.log", n.Name, logs.Add(1)))
+	return StartProcess(n.lab.tb, cmd, filepath.Join(n.lab.dir, fmt.Sprintf("%s-%d.log", n.Name, logs.Add(1))))
+}
+
+// StartProcess is StartCommand for a program in no namespace of a Lab.
+func StartProcess(tb testing.TB, cmd *exec.Cmd, log string) *Process {
+	tb.Helper()
+	p := &Process{Log: log, cmd: cmd, exited: make(chan struct{})}
 	file, err := os.Create(p.Log)
 	if err != nil {
-		n.lab.tb.Fatalf("netlab: %v", err)
+		tb.Fatalf("netlab: %v", err)
 	}
 	defer file.Close()
 	cmd.Stderr = file
@@ -41,13 +47,13 @@ func (n *Node) StartCommand(cmd *exec.Cmd) *Process {
 		cmd.Stdout = file
 	}
 	if err := cmd.Start(); err != nil {
-		n.lab.tb.Fatalf("netlab: start on %s: %v", n.Name, err)
+		tb.Fatalf("netlab: start %s: %v", cmd, err)
 	}
 	go func() {
 		cmd.Wait()
 		close(p.exited)
 	}()
-	n.lab.tb.Cleanup(p.Kill)
+	tb.Cleanup(p.Kill)
 	return p
 }
 

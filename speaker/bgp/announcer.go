@@ -94,9 +94,9 @@ func (a *Announcer) loop(ctx context.Context) error {
 			return s.stop()
 		case r := <-a.requests:
 			r.result <- s.apply(r.table)
-		case up := <-s.established:
-			if err := s.repair(up); err != nil {
-				a.log.Error("bgp routes not sent again", "peer", up.name, "error", err)
+		case e := <-s.events:
+			if err := s.handle(e); err != nil {
+				a.log.Error("bgp session not repaired", "peer", e.name, "error", err)
 			}
 		case <-probe.C:
 			s.probe()

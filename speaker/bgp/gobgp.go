@@ -67,14 +67,14 @@ func (s *speaker) stop() error {
 	if s.gobgp == nil {
 		return nil
 	}
+	for _, p := range s.peers {
+		s.status.remove(p.Name)
+	}
 	err := s.calls.do("stop", func() error {
 		defer s.gobgp.Stop() // its parts that StopBgp leaves running
 		return s.gobgp.StopBgp(context.Background(), &api.StopBgpRequest{})
 	})
 	s.unwatch()
-	for _, p := range s.peers {
-		s.status.remove(p.Name)
-	}
 	s.gobgp, s.peers = nil, map[string]*peer{}
 	if err != nil {
 		return fmt.Errorf("stop gobgp: %w", err)
@@ -145,7 +145,6 @@ func (s *speaker) deletePeer(p *peer) error {
 		return err
 	}
 	p.up = false
-	s.status.remove(p.Name)
 	return nil
 }
 

@@ -9,10 +9,11 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// cameUp says when gobgp reported a session as Established.
-type cameUp struct {
+// event is a session that came up or was lost.
+type event struct {
 	name string
-	at   time.Time
+	up   bool
+	at   time.Time // as gobgp says
 }
 
 // observe takes gobgp's report of a session's state. gobgp calls it.
@@ -21,27 +22,51 @@ func (s *speaker) observe(e *apiutil.WatchEventMessage_PeerEvent, at time.Time) 
 		return
 	}
 	p := e.Peer.State
-	state := stateOf(p.SessionState)
-	name := s.status.change(p.NeighborAddress, state, lossOf(p.DisconnectReason))
-	if state == Established && name != "" {
-		// Not before gobgp itself takes the session for established.
-		time.AfterFunc(200*time.Millisecond, func() { s.notify(cameUp{name, at}) })
+	is := stateOf(p.SessionState)
+	name, was := s.status.change(p.NeighborAddress, is, lossOf(p.DisconnectReason))
+	if was == is || was != Established && is != Established {
+		return
+	}
+	// Not before gobgp itself takes the session for established.
+	time.AfterFunc(200*time.Millisecond, func() {
+		select {
+		case s.events <- event{name, is == Established, at}:
+		case <-s.ended:
+		}
+	})
+}
+
+// handle does what an event asks for.
+func (s *speaker) handle(e event) error {
+	p := s.peers[e.name]
+	switch {
+	case p == nil || !p.up:
+		return nil // closed since then
+	case e.up:
+		return s.repair(p, e.at)
+	default:
+		return s.revive(p)
 	}
 }
 
-func (s *speaker) notify(up cameUp) {
-	select {
-	case s.established <- up:
-	case <-s.ended:
+// revive opens a lost session again at once. gobgp by itself would pause for 5 s
+// first, which is right only for one that is lost again and again.
+func (s *speaker) revive(p *peer) error {
+	if time.Since(p.revived) < 10*time.Second {
+		return nil
 	}
+	p.revived = time.Now()
+	if err := s.deletePeer(p); err != nil {
+		return err
+	}
+	return s.addPeer(p)
 }
 
 // repair makes up for a hole in gobgp 4.8: it sends a new session all routes, and
 // only then marks it as established; a change of routes that falls between the
 // two is not sent to it. Such a change is sent again.
-func (s *speaker) repair(up cameUp) error {
-	p := s.peers[up.name]
-	if p == nil || !p.up || p.changed.Before(up.at) {
+func (s *speaker) repair(p *peer, up time.Time) error {
+	if p.changed.Before(up) {
 		return nil
 	}
 	// gobgp sends a withdrawal only for a route that it has.

@@ -129,6 +129,9 @@ func (r *wireRouter) take(conn net.Conn, raw []byte) (done bool) {
 		}
 		return true
 	case bgp.BGP_MSG_UPDATE:
+		if r.open != nil {
+			return false // who knows what was agreed on
+		}
 		m, err := bgp.ParseBGPMessage(raw)
 		if err != nil {
 			r.tb.Errorf("%s was sent a malformed UPDATE: %v", r.addr, err)

@@ -27,8 +27,8 @@ type speaker struct {
 	peers    map[string]*peer
 	lastVRF  uint32
 
-	established chan cameUp
-	ended       chan struct{} // closed when nobody reads established any more
+	events chan event
+	ended  chan struct{} // closed when nobody reads events any more
 }
 
 // peer is what gobgp was told of one session.
@@ -40,6 +40,7 @@ type peer struct {
 
 	changed   time.Time                   // when its routes changed last
 	withdrawn map[netip.Prefix]attributes // lately
+	revived   time.Time
 }
 
 func (p *peer) name() string { return p.Name }
@@ -47,7 +48,7 @@ func (p *peer) name() string { return p.Name }
 func newSpeaker(log *slog.Logger, c *calls, st *status) *speaker {
 	return &speaker{
 		log: log, calls: c, status: st, peers: map[string]*peer{},
-		established: make(chan cameUp), ended: make(chan struct{}),
+		events: make(chan event), ended: make(chan struct{}),
 	}
 }
 
@@ -80,9 +81,11 @@ func (s *speaker) closeUnless(p *peer, w *session) error {
 	if w != nil && transport(w.Session) == transport(p.Session) {
 		return nil
 	}
+	s.status.remove(p.Name) // first: what follows is no loss
 	if err := s.deletePeer(p); err != nil {
 		return fmt.Errorf("peer %s: close session: %w", p.Name, err)
 	}
+	s.log.Info("bgp session closed", "peer", p.Name, "address", p.Address)
 	if w != nil {
 		return nil
 	}

@@ -63,9 +63,13 @@ func (st *status) list() []PeerStatus {
 	return list
 }
 
+// add begins with a session, unless it is there.
 func (st *status) add(s plan.Session) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.peers[s.Name] != nil {
+		return
+	}
 	st.peers[s.Name] = &PeerStatus{Name: s.Name, Address: s.Address, ASN: s.ASN, State: Idle, Since: time.Now()}
 }
 
@@ -88,16 +92,16 @@ func (st *status) routes(name string, n int, withheld error) {
 	}
 }
 
-// change notes a session's new state, with the reason where it is a loss, and
-// returns the session's name.
-func (st *status) change(addr netip.Addr, to State, reason string) string {
+// change notes a session's new state, with the reason where it is a loss. It
+// returns the session's name and the state that it was in.
+func (st *status) change(addr netip.Addr, to State, reason string) (name string, from State) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	p := st.find(addr)
 	if p == nil || p.State == to {
-		return ""
+		return "", to
 	}
-	from := p.State
+	from = p.State
 	p.State = to
 	if (from == Established) != (to == Established) {
 		p.Since = time.Now()
@@ -110,7 +114,7 @@ func (st *status) change(addr netip.Addr, to State, reason string) string {
 	} else {
 		st.log.Info("bgp session state", "peer", p.Name, "address", p.Address, "state", to, "reason", reason)
 	}
-	return p.Name
+	return p.Name, from
 }
 
 // failed notes what went wrong with a session. What repeats is logged once.

@@ -3,12 +3,15 @@ package bgp
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 
 	"github.com/heraldlb/herald/internal/config"
@@ -227,25 +230,113 @@ func TestNeighboursRoutesAreRefused(t *testing.T) {
 	t.Parallel()
 	a, b := listen(t, "127.1.4.1", 64512), listen(t, "127.1.4.2", 64514)
 	sessions := []plan.Session{to("a", a, config.NonTransitive), to("b", b, config.NonTransitive)}
-	l := startLocal(t)
-	l.apply(peersTable(64513, sessions, route("b", "198.51.100.1/32 1")))
+	sp := startSpeaker(t, peersTable(64513, sessions, route("b", "198.51.100.1/32 1")))
 	a.awaitSession(5 * time.Second)
 	b.wants("198.51.100.1/32 127.0.0.1 4004:64513:1")
 	// One prefix that nobody has, and the one that we announce to b.
-	if err := a.send(update(origin, asPath(64512), nextHopAttr, []byte{24, 203, 0, 113, 32, 198, 51, 100, 1})); err != nil {
+	if err := a.send(update(good, []byte{24, 203, 0, 113, 32, 198, 51, 100, 1})); err != nil {
 		t.Fatal(err)
 	}
-	// A change that is seen behind it shows that it was dealt with.
-	time.Sleep(200 * time.Millisecond)
-	l.apply(peersTable(64513, sessions, route("b", "198.51.100.1/32 2")))
-	b.wants("198.51.100.1/32 127.0.0.1 4004:64513:2")
+	in := func(table api.TableType, name string, f bgp.Family) (list []string) {
+		sp.gobgp.ListPath(apiutil.ListPathRequest{TableType: table, Name: name, Family: f}, func(n bgp.NLRI, paths []*apiutil.Path) {
+			list = append(list, fmt.Sprintf("%s*%d", n, len(paths)))
+		})
+		return list
+	}
+	netlab.Eventually(t, 5*time.Second, func() string {
+		if got := in(api.TableType_TABLE_TYPE_ADJ_IN, "127.1.4.1", bgp.RF_IPv4_UC); len(got) != 2 {
+			return fmt.Sprintf("received %q", got)
+		}
+		return ""
+	})
+	time.Sleep(100 * time.Millisecond)
+	if got := in(api.TableType_TABLE_TYPE_GLOBAL, "", bgp.RF_IPv4_VPN); len(got) != 1 || !strings.HasSuffix(got[0], "198.51.100.1/32*1") {
+		t.Errorf("the RIB has %q, want only the route that is ours", got)
+	}
 	a.wants()
-	if _, _, withdrawals := b.seen(); withdrawals != 0 {
-		t.Errorf("b saw %d withdrawals, want none", withdrawals)
+	if _, updates, withdrawals := b.seen(); updates != 1 || withdrawals != 0 {
+		t.Errorf("b saw %d updates and %d withdrawals, want 1 and none", updates, withdrawals)
 	}
-	if !a.established() {
-		t.Error("the session with a is gone")
+}
+
+// startSpeaker starts the part of an announcer that its loop owns, without the
+// loop.
+func startSpeaker(tb testing.TB, t plan.Table) *speaker {
+	tb.Helper()
+	s := newSpeaker(slog.New(slog.DiscardHandler), &calls{}, newStatus(slog.New(slog.DiscardHandler)))
+	tb.Cleanup(func() { close(s.ended); s.stop() })
+	if err := s.apply(t); err != nil {
+		tb.Fatal(err)
 	}
+	return s
+}
+
+// TestRepairSendsAgainWhatWasMissed plays a peer that missed two changes made
+// while its session came up: one route added, another withdrawn.
+func TestRepairSendsAgainWhatWasMissed(t *testing.T) {
+	t.Parallel()
+	r := listen(t, "127.1.7.1", 64512)
+	sessions := []plan.Session{to("tor", r, config.NonTransitive)}
+	sp := startSpeaker(t, peersTable(64513, sessions, route("tor", "198.51.100.1/32 1")))
+	r.wants("198.51.100.1/32 127.0.0.1 4004:64513:1")
+	up := time.Now()
+	if err := sp.apply(peersTable(64513, sessions, route("tor", "198.51.100.2/32 1"))); err != nil {
+		t.Fatal(err)
+	}
+	r.wants("198.51.100.2/32 127.0.0.1 4004:64513:1")
+	r.mu.Lock()
+	r.table = map[netip.Prefix]got{netip.MustParsePrefix("198.51.100.1/32"): {}}
+	r.mu.Unlock()
+	if err := sp.repair(sp.peers["tor"], up); err != nil {
+		t.Fatal(err)
+	}
+	r.wants("198.51.100.2/32 127.0.0.1 4004:64513:1")
+	// Long after its start a session has missed nothing.
+	_, before, _ := r.seen()
+	if err := sp.repair(sp.peers["tor"], time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if _, after, _ := r.seen(); after != before {
+		t.Errorf("%d UPDATEs without need", after-before)
+	}
+}
+
+// TestChangesWhileSessionsStart adds a route and withdraws one, again and again,
+// while many sessions come up. Each change happens once, so a peer that misses
+// one stays wrong.
+func TestChangesWhileSessionsStart(t *testing.T) {
+	t.Parallel()
+	const peers, most = 60, 2000
+	var routers []*wireRouter
+	var sessions []plan.Session
+	for i := range peers {
+		routers = append(routers, listen(t, fmt.Sprintf("127.5.0.%d", i+1), 64512))
+		sessions = append(sessions, to(fmt.Sprintf("r%02d", i), routers[i], config.NonTransitive))
+	}
+	l := startLocal(t)
+	step := 0
+	for start := time.Now(); time.Since(start) < 2500*time.Millisecond && step < most; step++ {
+		var routes []plan.Route
+		for _, s := range sessions {
+			for i := max(0, step-100); i <= step; i++ {
+				routes = append(routes, plan.Route{Peer: s.Name, Prefix: numbered(i), Weight: 1})
+			}
+		}
+		l.apply(peersTable(64513, sessions, routes...))
+	}
+	var want []string
+	for i := max(0, step-101); i < step; i++ {
+		want = append(want, numbered(i).String()+" 127.0.0.1 4004:64513:1")
+	}
+	t.Logf("%d tables", step)
+	for _, r := range routers {
+		r.wants(want...)
+	}
+}
+
+func numbered(i int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 32)
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {
