@@ -120,7 +120,8 @@ func goBuild(ctx context.Context, w io.Writer, dir, bin string) error {
 	if err != nil || len(programs) == 0 {
 		return err
 	}
-	args := append([]string{"build", "-v", "-trimpath", "-ldflags", ldflags, "-o", bin + "/"}, programs...)
+	// The commit is not written into programs, or each would mean to link all again.
+	args := append([]string{"build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", bin + "/"}, programs...)
 	cmd := goCommand(ctx, dir, args...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -145,8 +146,18 @@ func mainPackages(dir string) ([]string, error) {
 	return found, err
 }
 
+// goProgram is the go command that the Makefile's setup found, else any.
+func goProgram(dir string) string {
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if b, err := os.ReadFile(filepath.Join(d, ".go-command")); err == nil && len(b) > 1 {
+			return strings.TrimSpace(string(b))
+		}
+	}
+	return "go"
+}
+
 func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := exec.CommandContext(ctx, goProgram(dir), args...)
 	cmd.Dir = dir
 	// Other values would be another key in the build cache.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")

@@ -107,8 +107,8 @@ func (l *Lab) startFRR(name string, more ...string) error {
 	return l.start(daemon{name: name, ns: l.ns(Router), argv: append(argv, more...)})
 }
 
-// KillRouter ends bgpd as a crash does. The kernel keeps its routes for as long
-// as zebra does.
+// KillRouter ends bgpd as a crash does. Its peers see a reset, and zebra takes
+// its routes out of the kernel.
 func (l *Lab) KillRouter() error { return l.kill("bgpd") }
 
 // StartRouter starts bgpd and waits until it answers.

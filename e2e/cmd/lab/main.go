@@ -37,7 +37,7 @@ usage: lab [-name NAME] COMMAND [ARGUMENT...]
   poweron nX...      the node boots; its pods start again
   heartbeat stop|resume nX...
   apiserver kill|start
-  router kill|start  bgpd only; the kernel keeps its routes
+  router kill|start  bgpd only; its routes go with it
 
   exec PLACE -- COMMAND...
                      PLACE: ext, router, lan-client, cp, lan, n1..., pod:NAMESPACE/NAME
