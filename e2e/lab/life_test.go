@@ -84,7 +84,7 @@ func TestDownOfNothing(t *testing.T) {
 func TestTwoLabsSideBySide(t *testing.T) {
 	first := running(t)
 	before := hostState(t)
-	second, err := bring(t.Context(), 1)
+	second, err := bring(t.Context(), 1, Options{})
 	must(t, err)
 	t.Cleanup(func() { _ = second.Down(context.Background()) })
 

@@ -49,18 +49,18 @@ func needMachine(t *testing.T) {
 func running(t *testing.T) *Lab {
 	t.Helper()
 	needMachine(t)
-	shared.once.Do(func() { shared.lab, shared.err = bring(t.Context(), 0) })
+	shared.once.Do(func() { shared.lab, shared.err = bring(t.Context(), 0, Options{}) })
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
 	return shared.lab
 }
 
-func bring(ctx context.Context, number int) (*Lab, error) {
-	name := TestName(number)
-	l, err := Up(ctx, Options{Name: name, NodeMonitorGracePeriod: 8 * time.Second, Log: os.Stderr})
+func bring(ctx context.Context, number int, o Options) (*Lab, error) {
+	o.Name, o.NodeMonitorGracePeriod, o.Log = TestName(number), 8*time.Second, os.Stderr
+	l, err := Up(ctx, o)
 	if err != nil {
-		_ = Down(context.Background(), name)
+		_ = Down(context.Background(), o.Name)
 	}
 	return l, err
 }

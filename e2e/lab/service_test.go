@@ -99,8 +99,17 @@ func TestPods(t *testing.T) {
 	}
 }
 
-func TestLocalService(t *testing.T) {
-	l := running(t)
+func TestLocalService(t *testing.T) { testLocalService(t, running(t)) }
+
+func TestLocalServiceWithIptables(t *testing.T) {
+	needMachine(t)
+	l, err := bring(t.Context(), 2, Options{ProxyMode: "iptables", Nodes: 2})
+	must(t, err)
+	t.Cleanup(func() { must(t, l.Down(context.Background())) })
+	testLocalService(t, l)
+}
+
+func testLocalService(t *testing.T, l *Lab) {
 	pods := map[string]string{"web-1": "n1", "web-2a": "n2", "web-2b": "n2", "web-2c": "n2"}
 	runPods(t, l, "web", pods)
 	_, err := l.API(t.Context(), http.MethodPost, services, fmt.Appendf(nil, localService, "web"))
