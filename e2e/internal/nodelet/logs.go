@@ -120,15 +120,22 @@ func seekTail(f io.ReadSeeker, n int) error {
 	if err != nil {
 		return err
 	}
-	at := len(bytes.TrimSuffix(text, []byte("\n")))
-	for ; n > 0 && at >= 0; n-- {
-		at = bytes.LastIndexByte(text[:max(at, 0)], '\n')
-	}
-	if n <= 0 && at == len(bytes.TrimSuffix(text, []byte("\n"))) {
-		at = len(text) - 1
-	}
-	_, err = f.Seek(int64(at+1), io.SeekStart)
+	_, err = f.Seek(int64(tailStart(text, n)), io.SeekStart)
 	return err
+}
+
+func tailStart(text []byte, n int) int {
+	if n <= 0 {
+		return len(text)
+	}
+	at := len(bytes.TrimSuffix(text, []byte("\n")))
+	for ; n > 0; n-- {
+		at = bytes.LastIndexByte(text[:at], '\n')
+		if at < 0 {
+			return 0
+		}
+	}
+	return at + 1
 }
 
 func selfSigned(name string) (tls.Certificate, error) {
