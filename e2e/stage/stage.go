@@ -113,9 +113,10 @@ type Service struct {
 	SingleStack bool // IPv4 only; false: RequireDualStack
 	Annotations map[string]string
 	App         string // of the selector; empty: Name
+	Protocol    string // TCP or UDP; empty: both
 }
 
-// Manifest has port 80 of TCP and UDP, to port 8080 of the pods.
+// Manifest has port 80, to port 8080 of the pods.
 func (v Service) Manifest() any {
 	policy, families := "Local", object{"ipFamilyPolicy": "RequireDualStack", "ipFamilies": []string{"IPv4", "IPv6"}}
 	if v.Cluster {
@@ -130,10 +131,7 @@ func (v Service) Manifest() any {
 	}
 	spec := object{
 		"type": "LoadBalancer", "externalTrafficPolicy": policy, "selector": object{"app": app},
-		"ports": []object{
-			{"name": "tcp", "protocol": "TCP", "port": 80, "targetPort": 8080},
-			{"name": "udp", "protocol": "UDP", "port": 80, "targetPort": 8080},
-		},
+		"ports": v.ports(),
 	}
 	for k, v := range families {
 		spec[k] = v
@@ -143,6 +141,15 @@ func (v Service) Manifest() any {
 		"metadata": object{"name": v.Name, "namespace": "default", "annotations": v.Annotations},
 		"spec":     spec,
 	}
+}
+
+func (v Service) ports() (ports []object) {
+	for _, proto := range []string{"TCP", "UDP"} {
+		if v.Protocol == "" || v.Protocol == proto {
+			ports = append(ports, object{"name": strings.ToLower(proto), "protocol": proto, "port": 80, "targetPort": 8080})
+		}
+	}
+	return ports
 }
 
 // Create creates a Service through the API, without kubectl's start-up time.
@@ -208,10 +215,15 @@ func (s *Stage) Statuses(ctx context.Context) ([]Status, error) {
 	return list.Items, s.Get(ctx, servicesPath, &list)
 }
 
-// WaitAddrs waits until a Service has n addresses.
+// WaitAddrs waits until a Service has n addresses, for 10 s at most.
 func (s *Stage) WaitAddrs(ctx context.Context, name string, n int) ([]netip.Addr, error) {
+	return s.WaitAddrsWithin(ctx, 10*time.Second, name, n)
+}
+
+// WaitAddrsWithin waits until a Service has n addresses.
+func (s *Stage) WaitAddrsWithin(ctx context.Context, atMost time.Duration, name string, n int) ([]netip.Addr, error) {
 	var addrs []netip.Addr
-	err := Wait(ctx, 10*time.Second, func() error {
+	err := Wait(ctx, atMost, func() error {
 		v, err := s.Status(ctx, name)
 		if err != nil {
 			return err

@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/e2e/internal/flows"
+	"github.com/heraldlb/herald/e2e/lab"
+	"github.com/heraldlb/herald/e2e/stage"
+)
+
+// calm creates a Service with endpoints on all nodes and returns its addresses
+// once they are answered everywhere.
+func calm(t *testing.T, name string) []netip.Addr {
+	t.Helper()
+	ctx := t.Context()
+	must(t, herald.RunPods(ctx, name, map[string]int{"n1": 1, "n2": 1, "n3": 1}))
+	must(t, herald.Create(ctx, stage.Service{Name: name}))
+	addrs, err := herald.WaitAddrs(ctx, name, 2)
+	must(t, err)
+	for _, a := range addrs {
+		must(t, herald.WaitWeights(ctx, 15*time.Second, a, map[string]int{"n1": 33, "n2": 33, "n3": 33}))
+		waitAnswer(t, a, "tcp")
+	}
+	return addrs
+}
+
+// undisturbed does something while the addresses of a Service are probed, and
+// fails if a probe is lost, an address changes or a route flaps.
+func undisturbed(t *testing.T, name string, addrs []netip.Addr, lasting time.Duration, do func()) {
+	t.Helper()
+	ctx := t.Context()
+	monitor, err := herald.Monitor(ctx)
+	must(t, err)
+	defer monitor.Stop()
+	probe := make(chan error, 1)
+	var got flows.Probe
+	go func() {
+		probe <- herald.Run(ctx, lab.Ext, &got, "flows", "probe", "--interval", "20ms",
+			"--duration", lasting.String(), "--target", netip.AddrPortFrom(addrs[0], 80).String())
+	}()
+	do()
+	must(t, <-probe)
+	t.Logf("%d probes, %d lost", got.Sent, got.Lost)
+	if got.Lost > 0 || got.Sent == 0 {
+		t.Errorf("%d of %d probes lost: %+v", got.Lost, got.Sent, got.Outages)
+	}
+	for _, a := range addrs {
+		if e := monitor.Events(a.String()); len(e) != 0 {
+			t.Errorf("the route to %s changed: %+v", a, e)
+		}
+	}
+	v, err := herald.Status(ctx, name)
+	must(t, err)
+	if fmt.Sprint(v.Addrs()) != fmt.Sprint(addrs) {
+		t.Errorf("addresses %v became %v", addrs, v.Addrs())
+	}
+}
+
+func TestAllocatorsDieUnnoticed(t *testing.T) {
+	ctx := t.Context()
+	addrs := calm(t, "calm")
+	undisturbed(t, "calm", addrs, 12*time.Second, func() {
+		pods, err := herald.HeraldPods(ctx, "allocator")
+		must(t, err)
+		if len(pods) < 2 {
+			t.Fatalf("allocator pods %v, want 2", pods)
+		}
+		must(t, herald.KillPod(pods[0])) // one, then all
+		time.Sleep(time.Second)
+		for _, p := range pods {
+			_ = herald.KillPod(p) // the first may still be down
+		}
+	})
+	begun := time.Now()
+	must(t, herald.Create(ctx, stage.Service{Name: "after-kill", SingleStack: true}))
+	_, err := herald.WaitAddrsWithin(ctx, 30*time.Second, "after-kill", 1)
+	must(t, err)
+	t.Logf("a Service created after all allocators were killed had its address after %.1f s", time.Since(begun).Seconds())
+	must(t, herald.Delete(ctx, "after-kill"))
+}
+
+// The API server is killed and stays away for 30 s: nothing moves, and a Service
+// that is created as soon as it is back is served within 5 s.
+func TestTheAPIServerIsAwayFor30Seconds(t *testing.T) {
+	ctx := t.Context()
+	addrs := calm(t, "offline")
+	undisturbed(t, "offline", addrs, 34*time.Second, func() {
+		must(t, herald.KillAPIServer())
+		time.Sleep(30 * time.Second)
+		must(t, herald.StartAPIServer())
+		must(t, herald.WaitAPI(ctx))
+	})
+	must(t, createWhenBack(ctx, stage.Service{Name: "back", App: "offline"}))
+	begun := time.Now()
+	created, err := herald.WaitAddrs(ctx, "back", 2)
+	must(t, err)
+	var first flows.First
+	must(t, herald.Run(ctx, lab.Ext, &first, "flows", "probe", "--until-first-success", "--duration", "10s",
+		"--target", netip.AddrPortFrom(created[0], 80).String()))
+	took := time.Since(begun)
+	t.Logf("a Service created after the outage was served after %.2f s", took.Seconds())
+	if took > 5*time.Second {
+		t.Errorf("served after %s, want within 5 s", took)
+	}
+}
+
+// createWhenBack retries: the API server is ready before all its controllers
+// allow a Service to be created.
+func createWhenBack(ctx context.Context, v stage.Service) error {
+	return stage.Wait(ctx, 10*time.Second, func() error { return herald.Create(ctx, v) })
+}
