@@ -124,6 +124,7 @@ func (w *worker) run(node context.Context) {
 	posting, endPosting := context.WithCancel(node)
 	var syncing sync.WaitGroup
 	syncing.Go(func() { w.syncStatus(posting) })
+	w.statusChanged() // that it is being worked on, or that it did not survive a power cut
 
 	w.live(node)
 
