@@ -71,8 +71,11 @@ In ` + "`heraldctl explain`" + `, in /state, and as a label of the metric ` + "`
 
 func row(b *strings.Builder, t *testing.T, reason, comment, remedy string) {
 	t.Helper()
-	if comment == "" || remedy == "" {
-		t.Errorf("%s: comment %q, remedy %q: both are needed", reason, comment, remedy)
+	if comment == "" {
+		t.Errorf("%s has no comment", reason)
+	}
+	if remedy == "" {
+		remedy = "nothing"
 	}
 	fmt.Fprintf(b, "| `%s` | %s | %s |\n", reason, comment, remedy)
 }
