@@ -1,0 +1,3 @@
+package l2
+
+func flood() {}
