@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 )
 
 const (
@@ -16,39 +17,43 @@ const (
 // Cut makes a node's link lose every packet, both ways, while both ends still
 // see a carrier: a broken switch. Nobody is told.
 func (l *Lab) Cut(ctx context.Context, node string) error {
-	n, err := l.poweredNode(node)
-	if err != nil {
-		return err
-	}
-	if err := l.portState(ctx, n.Name, "disabled"); err != nil {
-		return err
-	}
-	return l.update(func(s *state) { s.Cut[node] = silent })
+	return l.cut(node, silent, func() error { return l.portState(ctx, node, "disabled") })
 }
 
 // CutCarrier pulls a node's cable: the node sees it, others behind the switch
 // do not.
 func (l *Lab) CutCarrier(ctx context.Context, node string) error {
-	n, err := l.poweredNode(node)
-	if err != nil {
+	return l.cut(node, carrier, func() error { return ip(ctx, l.ns(lan), "link set "+node+" down") })
+}
+
+func (l *Lab) cut(node, kind string, do func() error) error {
+	if _, err := l.poweredNode(node); err != nil {
 		return err
 	}
-	if err := ip(ctx, l.ns(lan), "link set "+n.Name+" down"); err != nil {
+	switch was := l.state().Cut[node]; was {
+	case kind:
+		return nil
+	case "":
+	default:
+		return fmt.Errorf("node %s: its link is cut in another way (%s); restore it first", node, was)
+	}
+	if err := do(); err != nil {
 		return err
 	}
-	return l.update(func(s *state) { s.Cut[node] = carrier })
+	return l.update(func(s *state) { s.Cut[node] = kind })
 }
 
 // Restore ends what Cut and CutCarrier did.
 func (l *Lab) Restore(ctx context.Context, node string) error {
-	n, err := l.poweredNode(node)
+	if _, err := l.poweredNode(node); err != nil {
+		return err
+	}
+	if err := ip(ctx, l.ns(lan), "link set "+node+" up"); err != nil {
+		return err
+	}
+	// A port takes no state before its carrier is noticed, which may last a second.
+	err := waitFor(ctx, 5*time.Second, "the link of "+node, func() error { return l.portState(ctx, node, "forwarding") })
 	if err != nil {
-		return err
-	}
-	if err := ip(ctx, l.ns(lan), "link set "+n.Name+" up"); err != nil {
-		return err
-	}
-	if err := l.portState(ctx, n.Name, "forwarding"); err != nil {
 		return err
 	}
 	return l.update(func(s *state) { delete(s.Cut, node) })
