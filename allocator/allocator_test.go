@@ -80,14 +80,7 @@ func TestAddressOfAWriteWithoutAnAnswerIsNotGivenAgain(t *testing.T) {
 		w.mu.Unlock()
 		want(t, w, "b 192.0.2.1 Allocated", "c 192.0.2.2 Allocated")
 
-		w.mu.Lock() // a appears alone, older than the others
-		a := cluster.Service{
-			Namespace: "default", Name: "a", UID: "uid-a", LoadBalancer: true, Created: time.Unix(-1, 0),
-			Families: []cluster.Family{cluster.IPv4}, FamilyPolicy: cluster.SingleStack,
-		}
-		w.truth, w.shown = append([]cluster.Service{a}, w.truth...), append([]cluster.Service{a}, w.shown...)
-		w.poke()
-		w.mu.Unlock()
+		w.createOldest("a")
 		time.Sleep(10 * time.Second)
 		want(t, w, "a 192.0.2.3 Allocated", "b 192.0.2.1 Allocated", "c 192.0.2.2 Allocated")
 
@@ -118,7 +111,7 @@ func TestAddressOfAWriteUnderWayIsNotGivenAgain(t *testing.T) {
 		defer stop()
 		w.create("b")
 		synctest.Wait()
-		w.create("a")
+		w.createOldest("a")
 		want(t, w, "a 192.0.2.2 Allocated", "b")
 		close(release)
 		want(t, w, "a 192.0.2.2 Allocated", "b 192.0.2.1 Allocated")

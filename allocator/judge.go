@@ -15,7 +15,7 @@ import (
 // How the configuration is kept in a ConfigMap.
 const (
 	// ConfigKey is the key of the document in both ConfigMaps.
-	ConfigKey = "config.yaml"
+	ConfigKey = config.ConfigMapKey
 
 	// AnnotationHash is the hash of the accepted configuration.
 	AnnotationHash = cluster.AnnotationPrefix + "config-hash"

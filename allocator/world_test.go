@@ -100,6 +100,20 @@ func (w *world) create(names ...string) {
 	}
 }
 
+// createOldest adds a Service that is asked before all others, and shows it even
+// while what is shown lags.
+func (w *world) createOldest(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	svc := cluster.Service{
+		Namespace: "default", Name: name, UID: "uid-" + name, LoadBalancer: true, Created: time.Unix(-1, 0),
+		Families: []cluster.Family{cluster.IPv4}, FamilyPolicy: cluster.SingleStack,
+	}
+	w.truth = append([]cluster.Service{svc}, w.truth...)
+	w.shown = append([]cluster.Service{svc}, w.shown...)
+	w.poke()
+}
+
 func (w *world) delete(name string) {
 	w.edit(func(all *[]cluster.Service) {
 		*all = slices.DeleteFunc(*all, func(s cluster.Service) bool { return s.Name == name })

@@ -69,7 +69,7 @@ type elector struct {
 	lease   *coordinationv1.Lease // as last seen or written
 	renewed time.Time             // when our last successful write of it was begun
 	since   time.Time             // when lease was first seen as it is
-	problem string                // the last error, logged once
+	problem string                // gist of the last error, which is logged once
 }
 
 // campaign returns true as soon as the Lease is ours, or false when ctx ends.
@@ -221,12 +221,13 @@ func (e *elector) release(ctx context.Context) {
 }
 
 func (e *elector) note(ctx context.Context, err error) {
-	switch {
-	case ctx.Err() != nil:
-	case err == nil:
-		e.problem = ""
-	case err.Error() != e.problem:
-		e.problem = err.Error()
-		e.log.Warn("lease out of reach", "err", err)
+	if ctx.Err() != nil {
+		return
+	}
+	if text := gist(err); text != e.problem {
+		e.problem = text
+		if err != nil {
+			e.log.Warn("lease out of reach", "err", err)
+		}
 	}
 }

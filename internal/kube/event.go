@@ -102,7 +102,7 @@ func (e *events) send(ctx context.Context, ev event, now time.Time) {
 		namespace = metav1.NamespaceDefault // where Events about cluster-wide objects go
 	}
 	_, err := e.api.EventsV1().Events(namespace).Create(ctx, &eventsv1.Event{
-		ObjectMeta:          metav1.ObjectMeta{GenerateName: ev.about.Name + ".", Namespace: namespace},
+		ObjectMeta:          metav1.ObjectMeta{GenerateName: ev.about.Name + "-", Namespace: namespace},
 		EventTime:           metav1.NewMicroTime(now),
 		ReportingController: "heraldlb.io/" + e.sender,
 		ReportingInstance:   hostname(),

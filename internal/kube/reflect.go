@@ -2,11 +2,13 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"time"
 
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -66,6 +68,9 @@ func (d demoted) Enabled(ctx context.Context, _ slog.Level) bool {
 
 func (d demoted) Handle(ctx context.Context, r slog.Record) error {
 	r.Level = slog.LevelDebug
+	if !d.Enabled(ctx, r.Level) {
+		return nil // errors come without having asked
+	}
 	return d.Handler.Handle(ctx, r)
 }
 
@@ -77,7 +82,7 @@ func (d demoted) WithGroup(g string) slog.Handler      { return demoted{d.Handle
 // goroutine at a time.
 type lastError struct {
 	log   *slog.Logger
-	text  string
+	text  string // what was said; empty: all is well
 	since time.Time
 }
 
@@ -97,18 +102,31 @@ func (l *lastError) listen(lw *cache.ListWatch) *cache.ListWatch {
 }
 
 func (l *lastError) note(ctx context.Context, err error) {
+	text := gist(err)
 	switch {
-	case ctx.Err() != nil:
-	case err == nil && l.text != "":
+	case ctx.Err() != nil || text == l.text:
+	case err == nil:
 		l.log.Info("watch works again", "away", time.Since(l.since).Round(time.Millisecond))
-		l.text = ""
-	case err != nil && l.text != err.Error():
+	default:
 		if l.text == "" {
 			l.since = time.Now()
 		}
-		l.text = err.Error()
 		l.log.Warn("watch fails; what is known stays in force", "err", err)
 	}
+	l.text = text
+}
+
+// gist is the same for errors that are worth saying once: all that is not the
+// server's own answer is one, since ports and times differ in each.
+func gist(err error) string {
+	if err == nil {
+		return ""
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return status.Status().Message
+	}
+	return "no answer"
 }
 
 // typed wraps the List and Watch methods of a typed client.
