@@ -19,7 +19,11 @@ func hostState(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	for _, argv := range [][]string{
-		{"ip", "-br", "link"}, {"ip", "-br", "addr"}, {"ip", "route"}, {"ip", "-6", "route"}, {"ip", "rule"},
+		{"ip", "-br", "link"},
+		{"ip", "-br", "addr"},
+		{"ip", "route"},
+		{"ip", "-6", "route"},
+		{"ip", "rule"},
 		{"nft", "list", "tables"},
 	} {
 		out, _ := exec.Command(argv[0], argv[1:]...).Output()

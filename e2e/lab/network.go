@@ -72,7 +72,9 @@ func (l *Lab) makeNetwork(ctx context.Context) error {
 	}{
 		{lan, []map[string]string{switching}},
 		{Router, []map[string]string{forwarding, hashing}},
-		{Ext, nil}, {LANClient, nil}, {CP, nil},
+		{Ext, nil},
+		{LANClient, nil},
+		{CP, nil},
 	}
 	for _, p := range places {
 		if err := l.makeNetns(ctx, p.place, p.more...); err != nil {

@@ -43,7 +43,7 @@ func startNothing() (end func()) {
 	}
 	fmt.Fprint(f, "#!/bin/sh\nexit 101\n")
 	f.Close()
-	return func() { os.Remove(policyFile) }
+	return func() { _ = os.Remove(policyFile) }
 }
 
 func missingPackages(ctx context.Context) []string {

@@ -65,7 +65,8 @@ func TestOptions(t *testing.T) {
 		{"too many nodes", Options{Nodes: 61}, `lab lab: 61 nodes: use 1 to 60`},
 		{"ipvs", Options{ProxyMode: "ipvs"}, `lab lab: proxy mode "ipvs": use nftables or iptables`},
 		{
-			"a deep directory", Options{BaseDir: "/" + strings.Repeat("d", 80)},
+			"a deep directory",
+			Options{BaseDir: "/" + strings.Repeat("d", 80)},
 			"lab lab: directory /" + strings.Repeat("d", 80) + "/lab: too long for sockets in it; use a shorter $HERALD_LAB_DIR",
 		},
 	}

@@ -1,9 +1,6 @@
 package lab
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Names of the places that are not nodes.
 const (
@@ -76,5 +73,3 @@ func (l *Lab) ns(place string) string { return nsPrefix(l.opts.Name) + place }
 
 // podPrefix keeps the pods of a node apart, so that its power can be cut.
 func (l *Lab) podPrefix(node string) string { return l.ns("pod-" + node) }
-
-func isPodNS(ns string) bool { return strings.HasPrefix(strings.SplitN(ns, "-", 3)[2], "pod-") }

@@ -47,7 +47,7 @@ func (l *Lab) start(d daemon) error {
 		return fmt.Errorf("start %s: %w", d.name, err)
 	}
 	p := proc{PID: cmd.Process.Pid, Start: startTime(cmd.Process.Pid)}
-	go cmd.Wait() // reap it, if we live that long
+	go func() { _ = cmd.Wait() }() // reap it, if we live that long
 	return l.update(func(s *state) { s.Procs[d.name] = p })
 }
 

@@ -23,7 +23,7 @@ func eachNode(do func(*lab.Lab, context.Context, string) error) command {
 			return err
 		}
 		if len(args) == 0 {
-			return errors.New("which node? n1, n2 ...")
+			return errors.New("want the names of nodes, as in n1 n2")
 		}
 		for _, node := range args {
 			if err := do(l, ctx, node); err != nil {
@@ -125,7 +125,7 @@ func eachPod(do func(*lab.Lab, context.Context, string) error) func(context.Cont
 func podPIDs(l *lab.Lab, _ context.Context, pod string) error {
 	pids, err := l.PodPIDs(pod)
 	for _, pid := range pids {
-		fmt.Println(pid)
+		fmt.Fprintln(os.Stdout, pid)
 	}
 	return err
 }
@@ -163,7 +163,7 @@ func execIn(ctx context.Context, name string, args []string) error {
 		return err
 	}
 	if len(args) < 2 {
-		return errors.New("exec: want PLACE -- COMMAND...")
+		return errors.New("exec: want PLACE -- COMMAND")
 	}
 	cmd, err := l.Command(ctx, args[0], afterDashes(args[1:])...)
 	if err != nil {
@@ -225,9 +225,9 @@ func printRoutes(ctx context.Context, l *lab.Lab, within netip.Prefix) error {
 	}
 	sort.Slice(prefixes, func(i, j int) bool { return prefixes[i].String() < prefixes[j].String() })
 	for _, p := range prefixes {
-		fmt.Println(p)
+		fmt.Fprintln(os.Stdout, p)
 		for _, h := range found[p] {
-			fmt.Printf("  via %-16v weight %d\n", h.Via, h.Weight)
+			fmt.Fprintf(os.Stdout, "  via %-16v weight %d\n", h.Via, h.Weight)
 		}
 	}
 	return nil

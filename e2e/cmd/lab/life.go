@@ -54,7 +54,7 @@ func up(ctx context.Context, name string, args []string) error {
 	if err != nil {
 		return fmt.Errorf("%w\nwhat is left can be looked at; `lab down` removes it", err)
 	}
-	fmt.Printf("lab %s is up after %.1f s\n  export KUBECONFIG=%s\n", l.Name(), time.Since(began).Seconds(), l.Kubeconfig())
+	fmt.Fprintf(os.Stdout, "lab %s is up after %.1f s\n  export KUBECONFIG=%s\n", l.Name(), time.Since(began).Seconds(), l.Kubeconfig())
 	return nil
 }
 
@@ -62,7 +62,7 @@ func down(ctx context.Context, name string, _ []string) error { return lab.Down(
 
 func list(context.Context, string, []string) error {
 	for _, n := range lab.Names() {
-		fmt.Println(n)
+		fmt.Fprintln(os.Stdout, n)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func status(ctx context.Context, name string, _ []string) error {
 		return err
 	}
 	s := l.Status(ctx)
-	fmt.Printf("lab %s\n  export KUBECONFIG=%s\n\n", s.Name, s.Kubeconfig)
+	fmt.Fprintf(os.Stdout, "lab %s\n  export KUBECONFIG=%s\n\n", s.Name, s.Kubeconfig)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NODE\tREADY\tLINK\tIPV4\tIPV6")
 	for _, n := range s.Nodes {
@@ -95,7 +95,7 @@ func status(ctx context.Context, name string, _ []string) error {
 	}
 	w.Flush()
 	for _, p := range s.Problems() {
-		fmt.Println("problem:", p)
+		fmt.Fprintln(os.Stdout, "problem:", p)
 	}
 	return bgpSummary(ctx, l)
 }
@@ -125,7 +125,7 @@ func bgpSummary(ctx context.Context, l *lab.Lab) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nrouter:\n%s\n", strings.TrimSpace(out))
+	fmt.Fprintf(os.Stdout, "\nrouter:\n%s\n", strings.TrimSpace(out))
 	return nil
 }
 

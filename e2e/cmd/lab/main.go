@@ -90,7 +90,7 @@ func dispatch(ctx context.Context, args []string) error {
 		return err
 	}
 	if flags.NArg() == 0 || flags.Arg(0) == "help" {
-		fmt.Print(usage)
+		fmt.Fprint(os.Stdout, usage)
 		return nil
 	}
 	cmd, ok := commands[flags.Arg(0)]
