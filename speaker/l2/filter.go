@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSpans fits, at two instructions each, the kernel's limit of 4,096.
-const maxSpans = 1900
+// maxSpans fits, at two instructions each and some more for each network, the
+// kernel's limit of 4,096.
+const maxSpans = 1800
 
 // program is classic BPF in the making. It runs in the kernel on each ARP or
 // IPv6 frame of a link, so that frames which do not concern us wake nobody. A
@@ -49,26 +50,51 @@ func arpFilter(t *table, spans int) []bpf.Instruction {
 // ndpFilter lets through solicitations and advertisements for an address of the
 // table.
 func ndpFilter(t *table, spans int) []bpf.Instruction {
-	var low []uint32
-	networks := map[[12]byte]struct{}{}
-	for a := range t.v6 {
-		low = append(low, binary.BigEndian.Uint32(a[12:]))
-		networks[[12]byte(a[:12])] = struct{}{}
-	}
 	p := &program{}
-	if len(low) > 0 {
+	if len(t.v6) > 0 {
 		p.require(offNextHeader, 1, icmpv6)
 		p.require(offHopLimit, 1, maxHopLimit)
 		p.add(bpf.LoadAbsolute{Off: offICMP, Size: 1},
 			bpf.JumpIf{Cond: bpf.JumpEqual, Val: solicit, SkipTrue: 2},
 			bpf.JumpIf{Cond: bpf.JumpEqual, Val: advertise, SkipTrue: 1},
 			drop)
-		p.within(networks)
-		p.add(bpf.LoadAbsolute{Off: offNDPTarget + 12, Size: 4})
-		p.search(cover(low, spans))
+		p.targets(t, spans)
 	}
 	p.add(drop)
 	return p.ins
+}
+
+// maxNetworks is how many networks are told apart in the kernel.
+const maxNetworks = 16
+
+// targets accepts the targets of the table. The upper 96 bits are compared one
+// network after the other. Where there are too many networks only the lowest 32
+// bits are, and Go compares the rest.
+func (p *program) targets(t *table, spans int) {
+	networks := map[[12]byte][]uint32{}
+	var all []uint32
+	for a := range t.v6 {
+		low := binary.BigEndian.Uint32(a[12:])
+		networks[[12]byte(a[:12])] = append(networks[[12]byte(a[:12])], low)
+		all = append(all, low)
+	}
+	if len(networks) > maxNetworks {
+		p.add(bpf.LoadAbsolute{Off: offNDPTarget + 12, Size: 4})
+		p.search(cover(all, spans))
+		return
+	}
+	for network, low := range networks {
+		var exits []int
+		for word := range 3 {
+			p.add(bpf.LoadAbsolute{Off: offNDPTarget + 4*uint32(word), Size: 4},
+				bpf.JumpIf{Cond: bpf.JumpEqual, Val: binary.BigEndian.Uint32(network[4*word:]), SkipTrue: 1},
+				bpf.Jump{})
+			exits = append(exits, len(p.ins)-1)
+		}
+		p.add(bpf.LoadAbsolute{Off: offNDPTarget + 12, Size: 4})
+		p.search(cover(low, max(1, spans*len(low)/len(all))))
+		p.join(exits)
+	}
 }
 
 // guard stops what the interface would not take itself: frames for others, seen
@@ -94,32 +120,11 @@ func (p *program) require(off uint32, size int, value uint32) {
 		drop)
 }
 
-// maxNetworks is how many networks are told apart in the kernel.
-const maxNetworks = 16
-
-// within requires that the upper 96 bits of the target are one of the networks.
-// Where there are many the search alone has to do, and Go checks the rest.
-func (p *program) within(networks map[[12]byte]struct{}) {
-	if len(networks) > maxNetworks {
-		return
+// join leads the jumps at the exits to what comes next.
+func (p *program) join(exits []int) {
+	for _, at := range exits {
+		p.ins[at] = bpf.Jump{Skip: uint32(len(p.ins) - at - 1)}
 	}
-	const each = 6 // instructions
-	left := len(networks)
-	for n := range networks {
-		left--
-		for word := range 3 {
-			jump := bpf.JumpIf{
-				Cond:      bpf.JumpEqual,
-				Val:       binary.BigEndian.Uint32(n[4*word:]),
-				SkipFalse: uint8(each - 2*(word+1)), // to the next network
-			}
-			if word == 2 {
-				jump.SkipTrue = uint8(left*each + 1) // over the other networks and the drop
-			}
-			p.add(bpf.LoadAbsolute{Off: offNDPTarget + 4*uint32(word), Size: 4}, jump)
-		}
-	}
-	p.add(drop)
 }
 
 // search accepts the frame if the value loaded is in one of the spans, and goes
@@ -129,10 +134,7 @@ func (p *program) within(networks map[[12]byte]struct{}) {
 // tree is cut into blocks, each with an exit of its own within reach.
 func (p *program) search(spans []span) {
 	p.add(bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: spans[0].lo, SkipTrue: 1}, bpf.Jump{})
-	exits := p.branch(spans, []int{len(p.ins) - 1})
-	for _, at := range exits {
-		p.ins[at] = bpf.Jump{Skip: uint32(len(p.ins) - at - 1)}
-	}
+	p.join(p.branch(spans, []int{len(p.ins) - 1}))
 }
 
 // blockSpans keeps the longest jump within a block, over 2 instructions for each
@@ -151,7 +153,7 @@ func (p *program) branch(spans []span, exits []int) []int {
 	p.add(bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: spans[half].lo, SkipFalse: 1}, bpf.Jump{})
 	over := len(p.ins) - 1
 	exits = p.branch(spans[:half], exits)
-	p.ins[over] = bpf.Jump{Skip: uint32(len(p.ins) - over - 1)}
+	p.join([]int{over})
 	return p.branch(spans[half:], exits)
 }
 

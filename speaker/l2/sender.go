@@ -31,11 +31,16 @@ type wave struct {
 	send  func(netip.Addr) error
 	addrs []netip.Addr
 	id    uint64 // an address leaves the wave for a later one of the same kind; 0: never
+	late  int    // rounds that others go first
 	step  int    // of times, at which it is
 	pos   int    // of addrs, within the step
 }
 
 func (w *wave) due() time.Time { return w.start.Add(w.times[w.step]) }
+
+// round is what waves that are due at the same time are sorted by: the first
+// announcement of one address goes before the second of another.
+func (w *wave) round() int { return w.step + w.late }
 
 // sender sends announcements and probes on one link, at a limited rate.
 type sender struct {
@@ -71,7 +76,7 @@ func (s *sender) burst(addrs []netip.Addr, announce, probe func(netip.Addr) erro
 	now := time.Now()
 	s.waves = append(s.waves,
 		&wave{start: now, times: burst, send: announce, addrs: addrs, id: s.ids},
-		&wave{start: now, times: verification, send: probe, addrs: addrs, id: s.ids})
+		&wave{start: now, times: verification, send: probe, addrs: addrs, id: s.ids, late: 1})
 	s.poke()
 }
 
@@ -122,8 +127,7 @@ func nextBackOff(before time.Duration, err error) time.Duration {
 	return min(max(2*before, 2*time.Millisecond), 100*time.Millisecond)
 }
 
-// next returns a wave that is due, or for how long there is none. The first
-// announcement of one address goes before the repeated one of another.
+// next returns a wave that is due, or for how long there is none.
 func (s *sender) next(now time.Time) (due *wave, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +140,7 @@ func (s *sender) next(now time.Time) (due *wave, wait time.Duration) {
 		kept = append(kept, w)
 		if left := w.due().Sub(now); left > 0 {
 			wait = min(wait, left)
-		} else if due == nil || w.step < due.step {
+		} else if due == nil || w.round() < due.round() {
 			due = w
 		}
 	}
