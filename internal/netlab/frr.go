@@ -124,6 +124,6 @@ func (r *FRR) Configure(lines ...string) {
 func removeCrashLogs(name string, pid int) {
 	left, _ := filepath.Glob(fmt.Sprintf("/var/tmp/frr/%s*.%d", name, pid))
 	for _, dir := range left {
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 	}
 }

@@ -55,7 +55,7 @@ func New(tb testing.TB) *Lab {
 	if err := os.Mkdir(l.dir, 0o755); err != nil {
 		tb.Fatalf("netlab: %v", err)
 	}
-	tb.Cleanup(func() { os.RemoveAll(l.dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(l.dir) })
 	return l
 }
 
@@ -86,7 +86,7 @@ func Reap() {
 			if dir == "/run/netns" {
 				deleteNamespace(e.Name())
 			} else {
-				os.RemoveAll(filepath.Join(dir, e.Name()))
+				_ = os.RemoveAll(filepath.Join(dir, e.Name()))
 			}
 		}
 	}
@@ -97,14 +97,15 @@ func alive(pid string) bool {
 	return err == nil
 }
 
+// deleteNamespace does what it can: a namespace that stays is reaped later.
 func deleteNamespace(name string) {
 	out, _ := exec.Command("ip", "netns", "pids", name).Output()
 	for _, field := range strings.Fields(string(out)) {
 		if pid, err := strconv.Atoi(field); err == nil {
-			syscall.Kill(pid, syscall.SIGKILL)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
-	exec.Command("ip", "netns", "delete", name).Run()
+	_ = exec.Command("ip", "netns", "delete", name).Run()
 }
 
 // run runs a command to its end and returns what it wrote.

@@ -41,7 +41,7 @@ func StartProcess(tb testing.TB, cmd *exec.Cmd, log string) *Process {
 	if err != nil {
 		tb.Fatalf("netlab: %v", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // the program has it open
 	cmd.Stderr = file
 	if cmd.Stdout == nil {
 		cmd.Stdout = file
@@ -50,7 +50,7 @@ func StartProcess(tb testing.TB, cmd *exec.Cmd, log string) *Process {
 		tb.Fatalf("netlab: start %s: %v", cmd, err)
 	}
 	go func() {
-		cmd.Wait()
+		_ = cmd.Wait() // how it ended is in its log
 		close(p.exited)
 	}()
 	tb.Cleanup(p.Kill)
@@ -70,14 +70,17 @@ func (p *Process) Alive() bool {
 	}
 }
 
-// Signal sends a signal.
-func (p *Process) Signal(s syscall.Signal) { p.cmd.Process.Signal(s) }
+// Signal sends a signal, unless the program has ended.
+func (p *Process) Signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
 // Kill ends the program without warning and waits until it is gone.
 func (p *Process) Kill() {
 	p.Signal(syscall.SIGKILL)
 	p.Wait(10 * time.Second)
 }
+
+// Failed tells whether the program has ended, and not well.
+func (p *Process) Failed() bool { return !p.Alive() && !p.cmd.ProcessState.Success() }
 
 // Wait waits for the end of the program, and tells whether it came in time.
 func (p *Process) Wait(limit time.Duration) bool {

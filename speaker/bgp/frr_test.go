@@ -348,21 +348,22 @@ func TestTenThousandPrefixes(t *testing.T) {
 	t.Parallel()
 	const count = 10000
 	r := newRack(t, 1)
-	frr := r.router.FRR(bgpd(64513, "10.8.0.11"))
+	frr := r.router.FRR(strings.Replace(bgpd(64513, "10.8.0.11"), "timers 1 3", "timers 30 90", 1))
 	n := startAnnouncer(t, r.nodes[0])
 	sessions := []plan.Session{tor("tor", "10.8.0.1", 64512, config.NonTransitive)}
+	sessions[0].HoldTime, sessions[0].KeepaliveTime = 90*time.Second, 30*time.Second
 	many := func(weight int) (routes []string) {
 		for i := range count {
 			routes = append(routes, fmt.Sprintf("100.64.%d.%d/32 %d", i/256, i%256, weight))
 		}
 		return routes
 	}
-	arrives := func(what string, weight int) {
+	arrives := func(what string, weight int) (updates int) {
 		before := updatesFrom(frr)
 		var took answer
 		d := timed(func() {
 			took = n.apply(table(1, 64513, sessions, many(weight)...))
-			netlab.Eventually(t, 20*time.Second, func() string {
+			netlab.Eventually(t, 60*time.Second, func() string {
 				if got := prefixesFrom(frr); got != count {
 					return fmt.Sprintf("FRR has %d prefixes", got)
 				}
@@ -373,13 +374,15 @@ func TestTenThousandPrefixes(t *testing.T) {
 				return ""
 			})
 		})
-		updates := updatesFrom(frr) - before
+		updates = updatesFrom(frr) - before
 		t.Logf("%s: Apply took %v, all in bgpd after %v, in %d UPDATEs; the announcer has %s", what, took.Took.Round(time.Millisecond), d, updates, memory(n.PID()))
-		if updates > count/4 {
-			t.Errorf("%d UPDATEs for %d prefixes", updates, count)
-		}
+		return updates
 	}
-	arrives("before the session is up", 1)
+	if updates := arrives("before the session is up", 1); updates > 50 {
+		t.Errorf("%d UPDATEs for %d prefixes", updates, count)
+	}
+	// How many these take depends on how fast gobgp's sender is, as it does not
+	// wait for the end of a call.
 	arrives("another weight", 2)
 	n.apply(table(1, 64513, sessions))
 	t.Logf("all withdrawn after %v", netlab.Eventually(t, 10*time.Second, func() string {

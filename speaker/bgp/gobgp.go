@@ -88,10 +88,12 @@ func (s *speaker) probe() {
 	if s.gobgp == nil {
 		return
 	}
-	s.calls.do("probe", func() error {
+	if err := s.calls.do("probe", func() error {
 		_, err := s.gobgp.GetBgp(context.Background(), &api.GetBgpRequest{})
 		return err
-	})
+	}); err != nil {
+		s.log.Error("gobgp does not answer", "error", err)
+	}
 }
 
 func (s *speaker) addPeer(p *peer) error {

@@ -2,13 +2,14 @@ package bgp
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -61,7 +62,10 @@ func announce(in io.Reader, out io.Writer) {
 	}
 	stop()
 	if err := <-ended; err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		panic(err)
+	}
+	if err := a.Apply(context.Background(), plan.Table{}); err == nil {
+		panic("Apply works although Run has ended")
 	}
 }
 
@@ -115,12 +119,25 @@ func startRemote(tb testing.TB, where string, cmd *exec.Cmd, start func(*exec.Cm
 	r := &remote{tb: tb, in: in, out: bufio.NewReaderSize(outRead, 1<<20)}
 	r.Process = start(cmd)
 	tb.Cleanup(func() {
+		r.stop()
+		log, _ := os.ReadFile(r.Log)
+		if r.Failed() || bytes.Contains(log, []byte("DATA RACE")) {
+			tb.Errorf("the announcer on %s has failed", where)
+		}
 		if tb.Failed() {
-			log, _ := os.ReadFile(r.Log)
-			tb.Logf("log of the announcer on %s:\n%s", where, last(log, 4000))
+			tb.Logf("log of the announcer on %s:\n%s", where, last(log, 6000))
 		}
 	})
 	return r
+}
+
+// startLoopback starts an announcer for routers on loopback addresses. gobgp has
+// global variables, so two announcers do not fit into one process.
+func startLoopback(tb testing.TB) *remote {
+	tb.Helper()
+	return startRemote(tb, "loopback", exec.Command(executable(tb)), func(cmd *exec.Cmd) *netlab.Process {
+		return netlab.StartProcess(tb, cmd, filepath.Join(tb.TempDir(), "log"))
+	})
 }
 
 func last(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
@@ -178,7 +195,7 @@ func (r *remote) peer(name string) PeerStatus {
 func (r *remote) stop() {
 	r.tb.Helper()
 	r.in.Close()
-	if !r.Wait(5 * time.Second) {
-		r.tb.Fatal("announcer has not stopped within 5 s")
+	if !r.Wait(10 * time.Second) {
+		r.tb.Error("announcer has not stopped within 10 s")
 	}
 }

@@ -4,15 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/heraldlb/herald/internal/config"
-	"github.com/heraldlb/herald/internal/netlab"
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
@@ -192,9 +189,7 @@ func newVictim(t *testing.T, subnet string, hostile []*wireRouter) *victim {
 	for i := range hostile {
 		v.table.Routes = append(v.table.Routes, route(fmt.Sprintf("hostile%d", i), "198.51.100.1/32 1"))
 	}
-	v.remote = startRemote(t, "loopback", exec.Command(executable(t)), func(cmd *exec.Cmd) *netlab.Process {
-		return netlab.StartProcess(t, cmd, filepath.Join(t.TempDir(), "log"))
-	})
+	v.remote = startLoopback(t)
 	v.lives(t, "at the start")
 	return v
 }
@@ -245,9 +240,7 @@ func TestHostileOpenHarmsNobody(t *testing.T) {
 	t.Parallel()
 	var hostile []*wireRouter
 	for i, o := range junkOpens {
-		r := listen(t, fmt.Sprintf("127.3.0.%d", i+1), 64666)
-		r.open = o.b
-		hostile = append(hostile, r)
+		hostile = append(hostile, listenWith(t, fmt.Sprintf("127.3.0.%d", i+1), 64666, o.b))
 	}
 	v := newVictim(t, "127.3.1", hostile)
 	// Each is tried twice at least.

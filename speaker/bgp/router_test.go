@@ -49,12 +49,18 @@ type got struct {
 // listen starts a router on a loopback address of its own.
 func listen(tb testing.TB, addr string, asn uint32) *wireRouter {
 	tb.Helper()
+	return listenWith(tb, addr, asn, nil)
+}
+
+// listenWith starts a router that sends something of its own for an OPEN.
+func listenWith(tb testing.TB, addr string, asn uint32, open []byte) *wireRouter {
+	tb.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	r := &wireRouter{
-		tb: tb, asn: asn, listener: l,
+		tb: tb, asn: asn, listener: l, open: open,
 		addr:  l.Addr().(*net.TCPAddr).AddrPort(),
 		table: map[netip.Prefix]got{},
 	}
@@ -218,6 +224,17 @@ func (r *wireRouter) seen() (sessions, updates, withdrawals int) {
 	return r.sessions, r.updates, r.withdrawals
 }
 
+// farewell is the last notification that the router was sent, as code and
+// subcode.
+func (r *wireRouter) farewell() (code, subcode uint8) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.notification == nil {
+		return 0, 0
+	}
+	return r.notification.ErrorCode, r.notification.ErrorSubcode
+}
+
 func (r *wireRouter) established() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -245,6 +262,13 @@ func (r *wireRouter) wants(want ...string) {
 		}
 		return ""
 	})
+}
+
+// attributes are the types of a route's attributes, but for those that has shows.
+func (r *wireRouter) attributes(prefix string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.table[netip.MustParsePrefix(prefix)].attrs
 }
 
 func (r *wireRouter) awaitSession(limit time.Duration) {
