@@ -11,6 +11,7 @@ type responder struct {
 
 // handle returns the reply to a frame; nil: none.
 func (r *responder) handle(frame []byte) []byte {
+	r.family.frames.Add(1)
 	t := r.link.table.Load()
 	v := r.answer(t, frame, r.buf[:0])
 	if v.malformed {

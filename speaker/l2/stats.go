@@ -20,6 +20,7 @@ type LinkStats struct {
 
 // Counters are the frames of one protocol on one link.
 type Counters struct {
+	Frames        uint64 // that passed the kernel's filter, and so woke us
 	Requests      uint64 // for our addresses, probes of others included
 	Unicast       uint64 // of Requests, those sent to this node alone
 	Answers       uint64
@@ -32,12 +33,13 @@ type Counters struct {
 }
 
 type family struct {
-	requests, unicast, answers, malformed, foreign atomic.Uint64
-	announcements, probes, unsent, dropped         atomic.Uint64
+	frames, requests, unicast, answers, malformed, foreign atomic.Uint64
+	announcements, probes, unsent, dropped                 atomic.Uint64
 }
 
 func (f *family) values() Counters {
 	return Counters{
+		Frames:        f.frames.Load(),
 		Requests:      f.requests.Load(),
 		Unicast:       f.unicast.Load(),
 		Answers:       f.answers.Load(),
