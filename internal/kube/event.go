@@ -5,9 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	eventsv1 "k8s.io/api/events/v1"
-
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"

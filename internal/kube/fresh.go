@@ -8,12 +8,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// catchUpTimeout is more than any list takes; the caller says it and tries again.
+const catchUpTimeout = 30 * time.Second
+
 // CatchUp waits until Snapshot shows every Service at least as new as the API
 // server has it when CatchUp is called.
 //
 // A watch may lag. A new leader that has not heard of its predecessor's last
 // write yet would hand the same address out again.
 func (w *Watcher) CatchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	defer cancel()
 	newest, err := w.newestService(ctx)
 	if err != nil {
 		return fmt.Errorf("list Services: %w", err)

@@ -1,16 +1,15 @@
 package kube
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
-
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/heraldlb/herald/internal/cluster"
 )
@@ -177,29 +176,31 @@ func (w *Watcher) sliceChanged(key string, was, is *slice) {
 }
 
 // sortedServices is the next Snapshot's Services: those of the last, but for the
-// stale ones. Holders of the last Snapshot keep theirs, so it is a new slice.
+// stale ones. Holders of the last Snapshot keep theirs, so it is a new slice;
+// what lies between two stale ones is copied as it is.
 func (w *Watcher) sortedServices() []cluster.Service {
+	last := w.last.Services
 	next := make([]cluster.Service, 0, len(w.services.rows))
-	fresh := make([]cluster.Service, 0, len(w.stale))
-	for key := range w.stale {
+	for _, key := range slices.Sorted(maps.Keys(w.stale)) {
+		i, found := slices.BinarySearchFunc(last, key, compareKey)
+		next, last = append(next, last[:i]...), last[i:]
+		if found {
+			last = last[1:]
+		}
 		if r, ok := w.services.rows[key]; ok {
 			s := r.value.Service
 			s.Endpoints = w.endpoints(key)
-			fresh = append(fresh, s)
+			next = append(next, s)
 		}
 	}
-	slices.SortFunc(fresh, byKey)
-	for i := range w.last.Services {
-		s := &w.last.Services[i]
-		if w.isStale(s) {
-			continue
-		}
-		for len(fresh) > 0 && byKey(fresh[0], *s) < 0 {
-			next, fresh = append(next, fresh[0]), fresh[1:]
-		}
-		next = append(next, *s)
-	}
-	return append(next, fresh...)
+	return append(next, last...)
+}
+
+// compareKey compares a Service's key with another one, without making it. The
+// "/" counts: "a-b/c" is before "a/b".
+func compareKey(s cluster.Service, key string) int {
+	var buf [128]byte
+	return bytes.Compare(append(append(append(buf[:0], s.Namespace...), '/'), s.Name...), []byte(key))
 }
 
 func (w *Watcher) endpoints(service string) []cluster.Endpoint {
@@ -210,25 +211,10 @@ func (w *Watcher) endpoints(service string) []cluster.Endpoint {
 	return mergeEndpoints(all)
 }
 
-func (w *Watcher) isStale(s *cluster.Service) bool {
-	// a stack buffer: the key of each of 10,000 Services would be garbage
-	var buf [128]byte
-	key := append(append(append(buf[:0], s.Namespace...), '/'), s.Name...)
-	return w.stale[string(key)]
-}
-
 func (w *Watcher) sortedNodes() []cluster.Node {
 	all := make([]cluster.Node, 0, len(w.nodes.rows))
 	for _, name := range slices.Sorted(maps.Keys(w.nodes.rows)) {
 		all = append(all, w.nodes.rows[name].value)
 	}
 	return all
-}
-
-// byKey orders as the keys do, where "/" counts: "a-b/c" is before "a/b".
-func byKey(a, b cluster.Service) int {
-	if a.Namespace == b.Namespace {
-		return strings.Compare(a.Name, b.Name)
-	}
-	return strings.Compare(a.Key(), b.Key())
 }
