@@ -5,9 +5,9 @@ SHELL := /bin/sh
 export CGO_ENABLED ?= 0
 export GOFLAGS ?= -buildvcs=false
 
-# The setup finds or fetches a fitting Go. It runs once, and only for targets
-# that need it.
-GO = $(shell cat .go-command 2>/dev/null)
+# The setup finds or fetches a fitting Go and writes its path to a file. It goes
+# to the front of the PATH, since the lab's build calls go as well.
+GO = PATH="$$(dirname "$$(cat $(CURDIR)/.go-command)"):$$PATH" go
 LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PURE = ./internal/cluster/... ./internal/config/... ./internal/explain/... ./allocator/assign/... ./speaker/plan/... ./speaker
 
@@ -16,7 +16,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: setup
-setup: ## install Debian packages and Go, if missing
+setup: ## find a C compiler and a fitting Go, or install them
 	@e2e/setup.sh > .go-command
 
 .PHONY: build

@@ -66,6 +66,7 @@ if [ "$(id -u)" != 0 ]; then
 	say "must run as root: the lab makes network namespaces and installs packages"
 	exit 1
 fi
-apt_install gcc libc6-dev git frr bird2 iproute2 nftables iptables curl jq util-linux tcpdump ethtool procps
+# What the lab needs (routers, nftables and so on) its own build installs.
+apt_install gcc libc6-dev git
 find_go >/dev/null || fetch_go
 find_go
