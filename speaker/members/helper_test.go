@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(memberEnv) != "":
 		beMember(os.Getenv(memberEnv))
+	case os.Getenv(garbageEnv) != "":
+		beHostile(os.Getenv(garbageEnv))
 	case os.Getenv(burnEnv) != "":
 		burn()
 	default:

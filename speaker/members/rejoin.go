@@ -21,8 +21,8 @@ const (
 	// inRound bounds what one member asks in a round, when half of them are gone.
 	inRound = 8
 	// knockEvery is the rounds between two attempts to join without asking first.
-	// They tell why somebody does not answer.
-	knockEvery = 10
+	// They tell why somebody does not answer, and wait longer for one who is slow.
+	knockEvery = 4
 )
 
 // rejoin looks for ever for nodes that are not members: it is how the first
@@ -157,5 +157,5 @@ func joinProblem(err error) string {
 	case strings.Contains(text, "refused"):
 		return "nobody listens"
 	}
-	return text[strings.LastIndex(text, ": ")+1:]
+	return strings.TrimSpace(text[strings.LastIndex(text, ": ")+1:])
 }

@@ -21,7 +21,7 @@ type Timings struct {
 	SuspicionMaxMult int           // zero: 2; and this many times longer while only one member suspects it
 	AwarenessMax     int           // zero: 4; a member that notices its own slowness asks this many times slower
 	IndirectChecks   int           // zero: 3
-	Questions        int           // zero: 1; unanswered before a death is reported. Negative: report without asking
+	Questions        int           // zero: 2; unanswered before a death is reported. Negative: report without asking
 	Rejoin           time.Duration // zero: 300ms; between attempts to find those who are not members
 }
 
@@ -33,7 +33,7 @@ func (t Timings) withDefaults() Timings {
 	t.SuspicionMaxMult = or(t.SuspicionMaxMult, 2)
 	t.AwarenessMax = or(t.AwarenessMax, 4)
 	t.IndirectChecks = or(t.IndirectChecks, 3)
-	t.Questions = or(t.Questions, 1)
+	t.Questions = or(t.Questions, 2)
 	t.Rejoin = or(t.Rejoin, 300*time.Millisecond)
 	return t
 }
