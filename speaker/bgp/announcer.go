@@ -70,20 +70,23 @@ func (a *Announcer) Run(ctx context.Context) error {
 		return errors.New("bgp: Run was called before")
 	}
 	defer close(a.done)
-	stopped := make(chan error, 1)
-	go func() { stopped <- a.loop(ctx) }()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		a.loop(ctx)
+	}()
 	<-ctx.Done()
 	// A gobgp that hangs must not keep the process from ending.
 	select {
-	case err := <-stopped:
-		return err
+	case <-stopped:
+		return nil
 	case <-time.After(a.hangAfter):
 		return fmt.Errorf("bgp: gobgp has not stopped within %v", a.hangAfter)
 	}
 }
 
 // loop is the one goroutine that calls gobgp.
-func (a *Announcer) loop(ctx context.Context) error {
+func (a *Announcer) loop(ctx context.Context) {
 	s := newSpeaker(a.log, &a.calls, a.status)
 	defer close(s.ended)
 	probe := time.NewTicker(5 * time.Second)
@@ -91,12 +94,13 @@ func (a *Announcer) loop(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return s.stop()
+			s.stop()
+			return
 		case r := <-a.requests:
 			r.result <- s.apply(r.table)
 		case e := <-s.events:
 			if err := s.handle(e); err != nil {
-				a.log.Error("bgp session not repaired", "peer", e.name, "error", err)
+				a.log.Error("bgp session not repaired", "peer", e.name, "err", err)
 			}
 		case <-probe.C:
 			s.probe()
@@ -106,6 +110,8 @@ func (a *Announcer) loop(ctx context.Context) error {
 
 // Apply makes sessions and routes equal to t, which is the whole truth and never
 // a delta. After an error everything that could be done is done; call it again.
+// That a session is down is no error, nor that this node lacks an address to be
+// the next hop of some routes: see Peers.
 // Until Run is called it waits. When ctx ends it returns early, but a table that
 // Run has begun with is still applied.
 func (a *Announcer) Apply(ctx context.Context, t plan.Table) error {

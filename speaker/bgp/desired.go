@@ -15,7 +15,7 @@ import (
 type session struct {
 	plan.Session
 	routes   map[netip.Prefix]attributes
-	withheld error // why routes of the table are missing in routes
+	withheld string // why routes of the table are missing in routes
 }
 
 // attributes are all that a route has besides its prefix. A field that is added
@@ -26,14 +26,25 @@ type attributes struct {
 	bandwidth config.LinkBandwidth
 }
 
-// desired sorts the table by peer. What cannot be announced is in the error and
-// left out of the sessions.
+// check refuses a table that asks for sessions and cannot have any.
+func check(t plan.Table) error {
+	switch {
+	case len(t.Sessions) == 0:
+		return nil
+	case t.ASN == 0:
+		return errors.New("bgp: the table has peers but no AS number of our own")
+	case !t.RouterID.Is4():
+		return errors.New("bgp: this node has no IPv4 address to be its router ID")
+	default:
+		return nil
+	}
+}
+
+// desired sorts the table by peer. What makes no sense is in the error and left
+// out of the sessions.
 func desired(t plan.Table) (map[string]*session, error) {
 	want := map[string]*session{}
 	var errs []error
-	if !t.RouterID.Is4() && len(t.Sessions) > 0 {
-		return want, errors.New("no BGP session: this node has no IPv4 address to be its router ID")
-	}
 	addrs := map[netip.Addr]string{}
 	for _, s := range t.Sessions {
 		s.Address = s.Address.Unmap()
@@ -46,11 +57,6 @@ func desired(t plan.Table) (map[string]*session, error) {
 	}
 	for _, name := range addRoutes(want, t) {
 		errs = append(errs, fmt.Errorf("peer %s: has routes but no session", name))
-	}
-	for _, s := range sorted(want) {
-		if s.withheld != nil {
-			errs = append(errs, fmt.Errorf("peer %s: %w", s.Name, s.withheld))
-		}
 	}
 	return want, errors.Join(errs...)
 }
@@ -79,7 +85,7 @@ func addRoutes(want map[string]*session, t plan.Table) []string {
 	}
 	for name, families := range missing {
 		for f, n := range families {
-			want[name].withheld = fmt.Errorf("%d %s routes not announced: this node has no %s address to be their next hop", n, f, f)
+			want[name].withheld = fmt.Sprintf("%d %s routes not announced: this node has no %s address to be their next hop", n, f, f)
 		}
 	}
 	return strangers

@@ -41,10 +41,6 @@ func TestFaultsOfATableAreNamedAndTheRestIsKept(t *testing.T) {
 		want  string // session*routes, then the errors
 	}{
 		"nothing at all": {plan.Table{}, ""},
-		"no router ID": {
-			plan.Table{Sessions: []plan.Session{a}},
-			"no BGP session: this node has no IPv4 address to be its router ID",
-		},
 		"two peers with one address": {
 			plan.Table{RouterID: id, Sessions: []plan.Session{a, b, twin}, Routes: []plan.Route{route("a", "192.0.2.1/32 1")}},
 			"a*1 b*0 peer twin: has the address of peer a",
@@ -59,19 +55,41 @@ func TestFaultsOfATableAreNamedAndTheRestIsKept(t *testing.T) {
 			plan.Table{RouterID: id, NextHops: hops, Sessions: []plan.Session{a}, Routes: []plan.Route{
 				route("a", "192.0.2.1/32 1"), route("a", "2001:db8::1/128 1"), route("a", "2001:db8::2/128 1"),
 			}},
-			"a*1 peer a: 2 IPv6 routes not announced: this node has no IPv6 address to be their next hop",
+			"a*1 (2 IPv6 routes not announced: this node has no IPv6 address to be their next hop)",
 		},
 	} {
 		want, err := desired(tc.table)
 		var got []string
 		for _, s := range sorted(want) {
 			got = append(got, fmt.Sprintf("%s*%d", s.Name, len(s.routes)))
+			if s.withheld != "" {
+				got = append(got, "("+s.withheld+")")
+			}
 		}
 		if err != nil {
 			got = append(got, err.Error())
 		}
 		if line := strings.Join(got, " "); line != tc.want {
 			t.Errorf("%s: got %q, want %q", what, line, tc.want)
+		}
+	}
+}
+
+func TestTableWithoutIdentityIsRefused(t *testing.T) {
+	sessions := []plan.Session{tor("a", "10.0.0.9", 64512, "")}
+	for _, tc := range []struct {
+		what  string
+		table plan.Table
+		want  string
+	}{
+		{"no sessions need none", plan.Table{}, ""},
+		{"no AS number", plan.Table{RouterID: netip.MustParseAddr("10.0.0.1"), Sessions: sessions}, "no AS number"},
+		{"no router ID", plan.Table{ASN: 64513, Sessions: sessions}, "no IPv4 address to be its router ID"},
+		{"a router ID of IPv6", plan.Table{ASN: 64513, RouterID: netip.MustParseAddr("fd00::1"), Sessions: sessions}, "no IPv4 address to be its router ID"},
+	} {
+		err := check(tc.table)
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want %q", tc.what, err, tc.want)
 		}
 	}
 }

@@ -63,23 +63,18 @@ func acceptOwnRoutesOnly(ctx context.Context, g *server.BgpServer) error {
 }
 
 // stop closes all sessions with a Cease.
-func (s *speaker) stop() error {
+func (s *speaker) stop() {
 	if s.gobgp == nil {
-		return nil
+		return
 	}
 	for _, p := range s.peers {
 		s.status.remove(p.Name)
 	}
-	err := s.calls.do("stop", func() error {
-		defer s.gobgp.Stop() // its parts that StopBgp leaves running
-		return s.gobgp.StopBgp(context.Background(), &api.StopBgpRequest{})
-	})
+	s.calls.set("stop")
+	s.gobgp.Stop()
+	s.calls.set("")
 	s.unwatch()
 	s.gobgp, s.peers = nil, map[string]*peer{}
-	if err != nil {
-		return fmt.Errorf("stop gobgp: %w", err)
-	}
-	return nil
 }
 
 // probe makes a call that changes nothing, so that a hang shows even while there
@@ -92,7 +87,7 @@ func (s *speaker) probe() {
 		_, err := s.gobgp.GetBgp(context.Background(), &api.GetBgpRequest{})
 		return err
 	}); err != nil {
-		s.log.Error("gobgp does not answer", "error", err)
+		s.log.Error("gobgp does not answer", "err", err)
 	}
 }
 

@@ -54,12 +54,15 @@ func newSpeaker(log *slog.Logger, c *calls, st *status) *speaker {
 
 // apply closes sessions first, as their addresses may be needed again. Then it
 // gives the routes, and last it opens sessions, so that a new peer gets all of
-// its routes in few messages.
+// its routes in few messages. A table that cannot be right changes nothing.
 func (s *speaker) apply(t plan.Table) error {
+	if err := check(t); err != nil {
+		return err
+	}
 	want, err := desired(t)
 	errs := []error{err}
 	if len(want) == 0 || s.asn != t.ASN || s.routerID != t.RouterID {
-		errs = append(errs, s.stop())
+		s.stop()
 	}
 	if len(want) > 0 && s.gobgp == nil {
 		if err := s.start(t.ASN, t.RouterID); err != nil {
@@ -101,6 +104,9 @@ func (s *speaker) closeUnless(p *peer, w *session) error {
 
 // open makes session and routes equal to w, adding before it deletes.
 func (s *speaker) open(w *session) error {
+	if p := s.peers[w.Name]; p != nil && p.up && transport(p.Session) != transport(w.Session) {
+		return nil // it could not be closed, which has been said
+	}
 	p, err := s.peer(w)
 	if err != nil {
 		return fmt.Errorf("peer %s: add VRF: %w", w.Name, err)
@@ -140,18 +146,20 @@ func (s *speaker) peer(w *session) (*peer, error) {
 func (s *speaker) announce(p *peer, want map[netip.Prefix]attributes) error {
 	var paths []*apiutil.Path
 	var given []netip.Prefix
+	var errs []error
 	for prefix, a := range want {
 		if p.routes[prefix] == a {
 			continue
 		}
 		one, err := path(prefix, a, s.asn)
 		if err != nil {
-			return fmt.Errorf("%s: %w", prefix, err)
+			errs = append(errs, fmt.Errorf("%s: %w", prefix, err))
+			continue
 		}
 		paths, given = append(paths, one), append(given, prefix)
 	}
 	if len(paths) == 0 {
-		return nil
+		return errors.Join(errs...)
 	}
 	err := s.addPaths(p, paths)
 	p.changed = time.Now()
@@ -161,7 +169,7 @@ func (s *speaker) announce(p *peer, want map[netip.Prefix]attributes) error {
 			p.routes[prefix] = attributes{} // may be there or not: equals nothing
 		}
 	}
-	return err
+	return errors.Join(append(errs, err)...)
 }
 
 func (s *speaker) withdraw(p *peer, prefixes []netip.Prefix) error {

@@ -79,17 +79,18 @@ func (st *status) remove(name string) {
 	delete(st.peers, name)
 }
 
-func (st *status) routes(name string, n int, withheld error) {
+// routes notes what a session's peer gets, and why not more.
+func (st *status) routes(name string, n int, withheld string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	p := st.peers[name]
 	if p == nil {
 		return
 	}
-	p.Routes, p.Withheld = n, ""
-	if withheld != nil {
-		p.Withheld = withheld.Error()
+	if withheld != "" && withheld != p.Withheld {
+		st.log.Warn("bgp routes withheld", "peer", p.Name, "address", p.Address, "reason", withheld)
 	}
+	p.Routes, p.Withheld = n, withheld
 }
 
 // change notes a session's new state, with the reason where it is a loss. It

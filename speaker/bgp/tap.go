@@ -40,7 +40,7 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 		}
 	}
 	if r.Level >= slog.LevelError {
-		t.next.Error("gobgp reports an error", "message", r.Message, "error", text(r, "Error"))
+		t.next.Error("gobgp reports an error", "message", r.Message, "err", text(r, "Error"))
 	}
 	return nil
 }

@@ -125,6 +125,12 @@ func TestOnlyTheChangedSessionRestarts(t *testing.T) {
 	if problem := wantSessions(a, 3); problem != "" {
 		t.Error(problem)
 	}
+	// A table that lost its router ID is no reason to withdraw anything.
+	broken := peersTable(64514, sessions, routes...)
+	broken.RouterID = netip.Addr{}
+	if err := l.tell(order{&broken}).Error; !strings.Contains(err, "router ID") || len(l.peers()) != 2 {
+		t.Errorf("Apply says %q, and there are %d peers", err, len(l.peers()))
+	}
 	l.apply(plan.Table{})
 	if peers := l.peers(); len(peers) != 0 {
 		t.Errorf("after an empty table there are still %v", peers)
@@ -144,17 +150,14 @@ func TestRunEndsWithCease(t *testing.T) {
 	l := startLoopback(t)
 	l.apply(peersTable(64513, []plan.Session{to("tor", r, config.NonTransitive)}))
 	r.awaitSession(5 * time.Second)
-	start := time.Now()
-	l.stop()
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("stopping took %v", took)
-	}
-	netlab.Eventually(t, time.Second, func() string {
+	l.in.Close()
+	took := netlab.Eventually(t, time.Second, func() string {
 		if code, subcode := r.farewell(); code != bgp.BGP_ERROR_CEASE || subcode != bgp.BGP_ERROR_SUB_PEER_DECONFIGURED {
 			return fmt.Sprintf("the session ended with notification %d/%d", code, subcode)
 		}
 		return ""
 	})
+	t.Logf("the peer knows after %v", took)
 }
 
 func TestApplyWaitsForRun(t *testing.T) {
@@ -326,11 +329,8 @@ func TestPeersSaysHowSessionsAre(t *testing.T) {
 	table := peersTable(64513, []plan.Session{to("tor", r, ""), tor("absent", "127.1.6.2", 64512, "")}, route("tor", "198.51.100.1/32 1"), route("tor", "2001:db8:5::1/128 1"))
 	table.NextHops.IPv6 = netip.Addr{}
 	table.Sessions[1].Port = 1
-	err := l.tell(order{&table}).Error
+	l.apply(table)
 	const withheld = "1 IPv6 routes not announced: this node has no IPv6 address to be their next hop"
-	if !strings.Contains(err, "peer tor: "+withheld) {
-		t.Errorf("Apply says %q", err)
-	}
 	r.wants("198.51.100.1/32 127.0.0.1 4004:64513:1")
 	peers := l.peers()
 	names := []string{peers[0].Name, peers[1].Name}
