@@ -8,15 +8,18 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/connrotation"
 
 	"github.com/heraldlb/herald/e2e/internal/nodelet"
 )
@@ -54,6 +57,8 @@ func run(f flags) error {
 	if err != nil {
 		return err
 	}
+	dialer := connrotation.NewDialer((&net.Dialer{Timeout: 5 * time.Second}).DialContext)
+	config.Dial, f.opts.Disconnect = dialer.DialContext, dialer.CloseAll
 	config.QPS = -1 // the API server has its own fairness
 	config.UserAgent = "nodelet"
 	config.ContentType = "application/vnd.kubernetes.protobuf"

@@ -18,21 +18,17 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcore "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/heraldlb/herald/e2e/internal/podnet"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Options describe one node. All are required but Labels, Heartbeat and Log.
+// Options describe one node. All are required but Labels, Heartbeat,
+// Log and Disconnect.
 type Options struct {
 	Node      string
 	Client    kubernetes.Interface
@@ -43,6 +39,9 @@ type Options struct {
 	Labels    map[string]string
 	Heartbeat time.Duration // zero: 2s
 	Log       *slog.Logger  // nil: discard
+	// Disconnect closes the client's connections. After a cut they would only
+	// come back with TCP's next, ever later, repetition. Nil: they stay.
+	Disconnect func()
 }
 
 // Agent is the node.
@@ -68,6 +67,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Disconnect == nil {
+		o.Disconnect = func() {}
 	}
 	n, err := podnet.New(o.Net)
 	if err != nil {
@@ -112,58 +114,6 @@ func (a *Agent) startEvents() (stop func()) {
 	b.StartRecordingToSink(&typedcore.EventSinkImpl{Interface: a.Client.CoreV1().Events("")})
 	a.events = b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "nodelet", Host: a.Node})
 	return b.Shutdown
-}
-
-// watchPods hands every change of this node's pods to the pod's worker.
-func (a *Agent) watchPods(ctx context.Context) {
-	mine := fields.OneTermEqualSelector("spec.nodeName", a.Node).String()
-	factory := informers.NewSharedInformerFactoryWithOptions(a.Client, 0,
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = mine }))
-	informer := factory.Core().V1().Pods().Informer()
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { a.podChanged(ctx, o.(*corev1.Pod)) },
-		UpdateFunc: func(_, o any) { a.podChanged(ctx, o.(*corev1.Pod)) },
-		DeleteFunc: func(o any) {
-			if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
-				o = gone.Obj
-			}
-			a.podGone(o.(*corev1.Pod))
-		},
-	})
-	if err != nil {
-		a.Log.Error("pods are not watched", "err", err)
-		return
-	}
-	informer.Run(ctx.Done())
-}
-
-func (a *Agent) podChanged(ctx context.Context, pod *corev1.Pod) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if w, ok := a.workers[pod.UID]; ok {
-		w.update(pod)
-		return
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	w := newWorker(a, pod)
-	a.workers[pod.UID] = w
-	go func() {
-		defer close(w.done)
-		w.run(ctx)
-		a.mu.Lock()
-		delete(a.workers, pod.UID)
-		a.mu.Unlock()
-	}()
-}
-
-func (a *Agent) podGone(pod *corev1.Pod) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if w, ok := a.workers[pod.UID]; ok {
-		w.gone()
-	}
 }
 
 func (a *Agent) waitWorkers() {

@@ -78,6 +78,7 @@ func (a *Agent) beat(ctx context.Context) {
 	for {
 		if err := a.beatOnce(ctx); err != nil && ctx.Err() == nil {
 			a.Log.Warn("heartbeat failed", "err", err)
+			a.Disconnect()
 		}
 		select {
 		case <-ctx.Done():

@@ -136,7 +136,9 @@ func (w *worker) run(node context.Context) {
 
 // live runs the containers until the pod must stop, and waits for their end.
 func (w *worker) live(node context.Context) {
-	if !w.mayRun() {
+	// A pod that is to be deleted is not begun: this may be the last event of one
+	// that has just been taken down.
+	if w.stop.Err() != nil || !w.mayRun() {
 		<-w.stop.Done()
 		return
 	}
