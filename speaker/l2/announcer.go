@@ -32,7 +32,7 @@ type Options struct {
 
 	// Peer names the node of ours that has a MAC. nil: whether a rival is a node
 	// of ours cannot be told, so each gets a second to hand over before it is
-	// treated as a stranger. Any goroutine of the Announcer may call it.
+	// treated as a stranger. It is called like OnConflict.
 	Peer func(net.HardwareAddr) (node string, ok bool)
 
 	// Rate limits the frames a second that each link sends unasked; zero: 10,000.
@@ -111,7 +111,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 // Apply makes what is answered for equal to t.Claims, which is the whole truth
 // and never a delta. What is withdrawn is not answered for any more when it
 // returns; what is new is, and the first announcements are on their way. After
-// an error all that could be done is done, and the rest is tried again every
+// an error all that could be done is done, and the rest is tried again twice a
 // second. Until Run is called it waits.
 func (a *Announcer) Apply(ctx context.Context, t plan.Table) error {
 	result := make(chan error, 1)

@@ -18,7 +18,7 @@ func bound(claimed map[netip.Addr]struct{}) (map[netip.Addr]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the addresses of this node: %w", err)
 	}
-	if !any(all, claimed) {
+	if !overlap(all, claimed) {
 		return nil, nil
 	}
 	links, err := net.Interfaces()
@@ -40,7 +40,7 @@ func bound(claimed map[netip.Addr]struct{}) (map[netip.Addr]string, error) {
 	return out, nil
 }
 
-func any(addrs []net.Addr, claimed map[netip.Addr]struct{}) bool {
+func overlap(addrs []net.Addr, claimed map[netip.Addr]struct{}) bool {
 	for _, a := range addrs {
 		if has(claimed, addrOf(a)) {
 			return true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
@@ -83,7 +84,7 @@ func (c *conn) attach(t *table, filter func(t *table, spans int) []bpf.Instructi
 }
 
 // serve answers until the conn is closed. It calls down when the link goes down;
-// the socket survives that.
+// the socket survives that, but is better replaced.
 func (c *conn) serve(r *responder, down func()) {
 	buf := make([]byte, maxFrame)
 	var failed error
@@ -109,8 +110,9 @@ func (c *conn) serve(r *responder, down func()) {
 		if err := c.raw.Read(some); err != nil {
 			return // closed
 		}
-		if failed == unix.ENETDOWN {
+		if failed != nil && failed != unix.EINTR {
 			down()
+			time.Sleep(10 * time.Millisecond) // should it fail for good
 		}
 	}
 }

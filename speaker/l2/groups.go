@@ -27,31 +27,27 @@ type groups struct {
 type members struct{ fd, n int }
 
 // set makes the membership equal to the groups that belong to the addresses.
-// Joins come first. After an error the rest is done all the same.
+// After an error call it again.
 func (g *groups) set(addrs map[[16]byte][]byte) error {
 	want := make(map[[16]byte]struct{}, len(addrs))
 	for a := range addrs {
 		want[solicitedNode(a)] = struct{}{}
-	}
-	var last error // thousands fail for one reason
-	failed := 0
-	for group := range want {
-		if g.joined[group] != nil {
-			continue
-		}
-		if err := g.join(group); err != nil {
-			failed, last = failed+1, err
-		}
 	}
 	for group, m := range g.joined {
 		if _, ok := want[group]; !ok {
 			g.leave(group, m)
 		}
 	}
-	if failed > 1 {
-		return fmt.Errorf("%d groups not joined, the last: %w", failed, last)
+	for group := range want {
+		if g.joined[group] != nil {
+			continue
+		}
+		// What fails for one fails for all: the link has no IPv6, or is gone.
+		if err := g.join(group); err != nil {
+			return err
+		}
 	}
-	return last
+	return nil
 }
 
 func (g *groups) join(group [16]byte) error {

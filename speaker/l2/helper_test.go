@@ -25,7 +25,7 @@ import (
 // input: to live in a namespace it needs a process of its own.
 const asAnnouncer = "HERALD_TEST_L2"
 
-// ownPeers is what the order's Peers become.
+// asFlood makes it send what TestOthersRequestsWakeNobody needs.
 const asFlood = "HERALD_TEST_FLOOD"
 
 func TestMain(m *testing.M) {

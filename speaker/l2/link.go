@@ -111,11 +111,16 @@ func (l *link) findSource(ifi *net.Interface) {
 func (l *link) swap(addrs []netip.Addr) (added []netip.Addr) {
 	before := l.table.Load()
 	t := newTable(l.face.mac, addrs, before)
+	removed := t.lacking(before.addrs())
+	added = before.lacking(addrs)
+	if len(added)+len(removed) == 0 {
+		return nil
+	}
 	l.mu.Lock()
 	l.table.Store(t)
 	l.mu.Unlock()
-	l.sender.forget(t.lacking(before.addrs()))
-	return before.lacking(addrs)
+	l.sender.forget(removed)
+	return added
 }
 
 // sync makes sockets, filters and groups fit the table. After an error it has

@@ -91,13 +91,15 @@ func (lo *loop) apply(claims []plan.Claim) error {
 	return errors.Join(errs...)
 }
 
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // byLink turns claims into the addresses of each link.
 func byLink(claims []plan.Claim) (map[string][]netip.Addr, error) {
 	out := map[string][]netip.Addr{}
 	var errs []error
 	for _, c := range claims {
 		a := c.Addr.Unmap()
-		if !a.IsValid() || a.IsMulticast() || a.IsUnspecified() {
+		if !a.IsValid() || a.IsMulticast() || a.IsUnspecified() || a == limitedBroadcast {
 			errs = append(errs, fmt.Errorf("l2: claim of %v: not an address of a single host", c.Addr))
 			continue
 		}
