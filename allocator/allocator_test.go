@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,9 +122,10 @@ func TestAddressOfAWriteUnderWayIsNotGivenAgain(t *testing.T) {
 func TestRefusedWriteLeavesItsAddressToOthersAndIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		w.write = func(_ context.Context, key string) error {
-			if key == "default/a" && refuse {
+			if key == "default/a" && refuse.Load() {
 				return fmt.Errorf("%w: no right", cluster.ErrRefused)
 			}
 			return nil
@@ -135,7 +137,7 @@ func TestRefusedWriteLeavesItsAddressToOthersAndIsTriedAgain(t *testing.T) {
 		w.edit(func(all *[]cluster.Service) { (*all)[0].LoadBalancer = false })
 		w.create("b")
 		want(t, w, "a", "b 192.0.2.1 Allocated")
-		refuse = false
+		refuse.Store(false)
 		w.delete("b")
 		w.edit(func(all *[]cluster.Service) { (*all)[0].LoadBalancer = true })
 		time.Sleep(31 * time.Second)

@@ -92,7 +92,7 @@ func TestConfigurationIsInForceOnlyOnceItIsPublished(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Minute)
 		want(t, w, "a NoConfiguration")
-		w.publish = nil
+		w.set(func() { w.publish = nil })
 		time.Sleep(2 * time.Second)
 		want(t, w, "a 192.0.2.1 Allocated")
 	})
@@ -106,7 +106,7 @@ func TestDeletedAcceptedConfigurationIsPublishedAgain(t *testing.T) {
 		synctest.Wait()
 		for _, change := range []func(){func() {}, func() { w.configure(broken) }} {
 			change()
-			w.accepted = nil
+			w.set(func() { w.accepted = nil })
 			time.Sleep(republish + time.Second)
 			synctest.Wait()
 			if w.accepted == nil || w.accepted.Annotations[AnnotationSource] != "1" {

@@ -62,6 +62,13 @@ func (w *world) configure(text string) {
 	w.poke()
 }
 
+// set changes the world's own fields.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
 func (w *world) poke() {
 	select {
 	case w.wake <- struct{}{}:
@@ -206,13 +213,13 @@ func (w *world) ReadConfigMap(context.Context, string) (cluster.ConfigMap, bool,
 }
 
 func (w *world) PublishConfigMap(_ context.Context, name string, annotations, data map[string]string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.publish != nil {
 		if err := w.publish(); err != nil {
 			return err
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.accepted = &cluster.ConfigMap{Namespace: "herald-system", Name: name, Annotations: annotations, Data: data}
 	w.publishes = append(w.publishes, annotations[AnnotationSource])
 	return nil
