@@ -13,7 +13,7 @@ import (
 func TestCost(t *testing.T) {
 	c := newCluster(t, 5, nil)
 	c.allSeeAll(5 * time.Second)
-	const d = 4 * time.Second
+	const d = 2 * time.Second
 	before := cpu(t, c.procs[0].PID())
 	packets := received(t, c)
 	time.Sleep(d)

@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 type spec struct {
 	Node, Bind, Advertise string
 	Key                   []byte
+	Accept                [][]byte
 	Insecure              bool
 	Peers                 []string
 	Timings               Timings
@@ -63,7 +64,7 @@ func beMember(text string) {
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		panic(err)
 	}
-	o := Options{Node: s.Node, Bind: netip.MustParseAddrPort(s.Bind), Key: s.Key, Insecure: s.Insecure, Timings: s.Timings}
+	o := Options{Node: s.Node, Bind: netip.MustParseAddrPort(s.Bind), Key: s.Key, Accept: s.Accept, Insecure: s.Insecure, Timings: s.Timings}
 	o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if s.Advertise != "" {
 		o.Advertise = netip.MustParseAddrPort(s.Advertise)

@@ -32,6 +32,7 @@ type Options struct {
 	Bind      netip.AddrPort          // required; may be unspecified, such as [::]:7946
 	Advertise netip.AddrPort          // zero: Bind; required where Bind is unspecified
 	Key       []byte                  // KeySize bytes; nil only with Insecure
+	Accept    [][]byte                // further keys that are understood, while keys are exchanged
 	Insecure  bool                    // neither encrypt nor authenticate
 	Peers     func() []netip.AddrPort // the nodes as far as known, ours and other families are passed over; nil: wait to be joined
 	Log       *slog.Logger            // nil: discard
@@ -84,8 +85,15 @@ func (o Options) check() error {
 		return fmt.Errorf("bound to %v: needs an address to advertise", o.Bind.Addr())
 	case len(o.Key) == 0 && !o.Insecure:
 		return fmt.Errorf("no key: gossip decides who owns addresses, so it is encrypted with %d bytes from a Secret", KeySize)
-	case len(o.Key) != 0 && len(o.Key) != KeySize:
-		return fmt.Errorf("key has %d bytes, not %d", len(o.Key), KeySize)
+	case len(o.Key) == 0 && len(o.Accept) > 0:
+		return errors.New("further keys need a first one")
+	case len(o.Key) == 0:
+		return nil
+	}
+	for _, k := range append([][]byte{o.Key}, o.Accept...) {
+		if len(k) != KeySize {
+			return fmt.Errorf("key has %d bytes, not %d", len(k), KeySize)
+		}
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (c *cluster) unite() {
 func TestPartitionHeals(t *testing.T) {
 	c := newCluster(t, 4, nil)
 	c.allSeeAll(5 * time.Second)
-	for _, apart := range []time.Duration{0, 12 * time.Second} {
+	for _, apart := range []time.Duration{0, 7 * time.Second} {
 		c.split(2, 3)
 		for i, p := range c.procs {
 			half := []string{"n1", "n2"}
@@ -152,6 +152,29 @@ func TestWrongKey(t *testing.T) {
 		})
 	}
 	c.procs[0].sees(time.Second, "n1", "n2")
+}
+
+// TestNewKey restarts one member after the other with a new key in three rounds,
+// as a rollout of the Secret does, and never are there two halves.
+func TestNewKey(t *testing.T) {
+	fresh := []byte(strings.Repeat("f", KeySize))
+	key, accept := testKey, [][]byte(nil)
+	c := newCluster(t, 3, func(_ int, s *spec) { s.Key, s.Accept = key, accept })
+	c.allSeeAll(5 * time.Second)
+	for _, step := range [][][]byte{{testKey, fresh}, {fresh, testKey}, {fresh}} {
+		key, accept = step[0], step[1:]
+		for i := range c.procs {
+			c.procs[i].do("leave")
+			c.procs[i].Wait(3 * time.Second)
+			c.start(i)
+			c.allSeeAll(3 * time.Second)
+		}
+	}
+	for _, p := range c.procs {
+		if s := p.state(); len(s.Rejected) > 0 || s.Deaths > 0 {
+			t.Errorf("%s rejected %v and saw %d deaths", s.Self, s.Rejected, s.Deaths)
+		}
+	}
 }
 
 func TestFamilies(t *testing.T) {

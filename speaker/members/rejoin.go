@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -28,22 +27,21 @@ const (
 // rejoin looks for ever for nodes that are not members: it is how the first
 // members meet, and how the halves of a partition find each other.
 func (m *Members) rejoin(ctx context.Context, list *memberlist.Memberlist) error {
-	var g errgroup.Group
 	var busy sync.Map
 	for round := 0; ctx.Err() == nil; round++ {
 		for _, addr := range m.pick(m.missing()) {
 			if _, already := busy.LoadOrStore(addr, true); already {
 				continue
 			}
-			g.Go(func() error {
+			// Nobody waits for it: it ends by itself, and a Leave must be quick.
+			go func() {
 				defer busy.Delete(addr)
 				m.approach(list, addr, round%knockEvery == 0)
-				return nil
-			})
+			}()
 		}
 		sleep(ctx, jitter(m.o.Timings.Rejoin))
 	}
-	return g.Wait()
+	return nil
 }
 
 func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) }

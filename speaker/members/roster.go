@@ -1,6 +1,7 @@
 package members
 
 import (
+	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
@@ -15,8 +16,10 @@ type roster struct {
 	self  string
 	wake  chan struct{}
 	doubt chan struct{} // poked when somebody is said to be dead
+	news  chan news     // for the log; what does not fit is dropped
 
 	mu      sync.Mutex
+	closed  bool // nothing changes any more
 	members map[string]*member
 	lost    map[string]netip.AddrPort // failed and not back; those who left are forgotten
 	leaving map[string]time.Time      // when they said farewell
@@ -31,6 +34,14 @@ type member struct {
 	asked   bool // somebody finds out
 }
 
+// news is a line of the log.
+type news struct {
+	level slog.Level
+	what  string
+	node  string
+	addr  netip.AddrPort
+}
+
 // farewellFor is how long a farewell explains a death.
 const farewellFor = 5 * time.Second
 
@@ -39,6 +50,7 @@ func newRoster(self string) *roster {
 		self:    self,
 		wake:    make(chan struct{}, 1),
 		doubt:   make(chan struct{}, 1),
+		news:    make(chan news, 256),
 		members: make(map[string]*member),
 		lost:    make(map[string]netip.AddrPort),
 		leaving: make(map[string]time.Time),
@@ -50,6 +62,19 @@ func poke(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
+}
+
+func (r *roster) say(level slog.Level, what, node string, addr netip.AddrPort) {
+	select {
+	case r.news <- news{level, what, node, addr}:
+	default:
+	}
+}
+
+func (r *roster) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
 }
 
 func (r *roster) alive() map[string]bool {
@@ -74,11 +99,11 @@ func (r *roster) addr(name string) (netip.AddrPort, bool) {
 
 // NotifyJoin implements memberlist.EventDelegate.
 func (r *roster) NotifyJoin(n *memberlist.Node) {
-	if n.Name == r.self {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed || n.Name == r.self {
+		return
+	}
 	delete(r.lost, n.Name)
 	delete(r.leaving, n.Name)
 	addr := addrOf(n)
@@ -89,6 +114,7 @@ func (r *roster) NotifyJoin(n *memberlist.Node) {
 		return
 	}
 	r.members[n.Name] = &member{addr: addr, since: time.Now()}
+	r.say(slog.LevelInfo, "member joined", n.Name, addr)
 	poke(r.wake)
 }
 
@@ -97,11 +123,11 @@ func (r *roster) NotifyLeave(n *memberlist.Node) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m, ok := r.members[n.Name]
-	if !ok {
+	if !ok || r.closed {
 		return
 	}
 	if time.Since(r.leaving[n.Name]) < farewellFor {
-		r.remove(n.Name)
+		r.left(n.Name, m)
 		return
 	}
 	m.doubted = true
@@ -111,13 +137,18 @@ func (r *roster) NotifyLeave(n *memberlist.Node) {
 // NotifyUpdate implements memberlist.EventDelegate; nobody has metadata.
 func (r *roster) NotifyUpdate(*memberlist.Node) {}
 
+func (r *roster) left(name string, m *member) {
+	r.say(slog.LevelInfo, "member left", name, m.addr)
+	r.remove(name)
+}
+
 func (r *roster) remove(name string) {
 	delete(r.members, name)
 	delete(r.leaving, name)
 	poke(r.wake)
 }
 
-// doubted returns the members that are said to be dead and that nobody asks yet,
+// takeDoubted returns the members that are said to be dead and that nobody asks yet,
 // and counts them as asked.
 func (r *roster) takeDoubted() map[string]netip.AddrPort {
 	r.mu.Lock()
@@ -140,21 +171,21 @@ func (r *roster) isDoubted(name string) bool {
 }
 
 // settle ends the asking: the member is dead unless it has contradicted.
-func (r *roster) settle(name string) (dead bool) {
+func (r *roster) settle(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m, ok := r.members[name]
-	if !ok {
-		return false
+	if !ok || r.closed {
+		return
 	}
 	m.asked = false
 	if !m.doubted {
-		return false
+		return
 	}
 	r.deaths++
 	r.lost[name] = m.addr
+	r.say(slog.LevelWarn, "member failed", name, m.addr)
 	r.remove(name)
-	return true
 }
 
 // A farewell is the only message that speakers send each other beside
@@ -173,9 +204,9 @@ func (r *roster) NotifyMsg(b []byte) {
 	defer r.mu.Unlock()
 	m, ok := r.members[name]
 	switch {
-	case !ok:
+	case !ok || r.closed:
 	case m.doubted:
-		r.remove(name)
+		r.left(name, m)
 	default:
 		r.leaving[name] = time.Now()
 	}

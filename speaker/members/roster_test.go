@@ -1,6 +1,7 @@
 package members
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"net"
@@ -113,10 +114,12 @@ func TestOptions(t *testing.T) {
 		return Options{Node: "n1", Bind: netip.MustParseAddrPort("10.0.0.1:7946"), Key: testKey}
 	}
 	for want, change := range map[string]func(*Options){
-		"":                                  func(*Options) {},
-		"members: no node name":             func(o *Options) { o.Node = "" },
-		"members: no address to bind to":    func(o *Options) { o.Bind = netip.AddrPort{} },
-		"members: key has 16 bytes, not 32": func(o *Options) { o.Key = o.Key[:16] },
+		"":                                       func(*Options) {},
+		"members: no node name":                  func(o *Options) { o.Node = "" },
+		"members: no address to bind to":         func(o *Options) { o.Bind = netip.AddrPort{} },
+		"members: key has 16 bytes, not 32":      func(o *Options) { o.Key = o.Key[:16] },
+		"members: key has 5 bytes, not 32":       func(o *Options) { o.Accept = [][]byte{testKey, []byte("short")} },
+		"members: further keys need a first one": func(o *Options) { o.Accept, o.Key, o.Insecure = [][]byte{testKey}, nil, true },
 		"members: bound to ::: needs an address to advertise":                                                func(o *Options) { o.Bind = netip.MustParseAddrPort("[::]:7946") },
 		"members: no key: gossip decides who owns addresses, so it is encrypted with 32 bytes from a Secret": func(o *Options) { o.Key = nil },
 	} {
@@ -163,6 +166,28 @@ func TestJoinProblem(t *testing.T) {
 	} {
 		if got := joinProblem(errors.New(in)); got != want {
 			t.Errorf("%s: %q, not %q", in, got, want)
+		}
+	}
+}
+
+func TestParseKeys(t *testing.T) {
+	const a, b = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=", "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI="
+	as, bs := strings.Repeat("a", KeySize), strings.Repeat("b", KeySize)
+	for in, want := range map[string]string{
+		a + "\n":            as,
+		as:                  as,
+		b + "\n" + a + "\n": bs + as,
+		"":                  "gossip key in line 1: has 0 bytes, not 32: make it by openssl rand -base64 32",
+		"!":                 "gossip key in line 1: not base64",
+		a + "\nYQ==":        "gossip key in line 2: has 1 bytes, not 32: make it by openssl rand -base64 32",
+	} {
+		keys, err := ParseKeys([]byte(in))
+		got := string(bytes.Join(keys, nil))
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: %q, not %q", in, got, want)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 const (
 	bindRetry    = time.Second
 	leaveTimeout = 500 * time.Millisecond // when Run ends without a Leave
-	maxAnswers   = 40                     // of one who answers but does not contradict its death
+	maxAnswers   = 150                    // of one who answers but does not contradict its death: 3s
 )
 
 // Run takes part until Leave or until the context ends; then it leaves too.
@@ -25,31 +25,37 @@ func (m *Members) Run(ctx context.Context) error {
 		return err
 	}
 	work, stop := context.WithCancel(ctx)
+	defer stop()
 	g, work := errgroup.WithContext(work)
 	g.Go(func() error { return m.question(work, list) })
 	g.Go(func() error { return m.rejoin(work, list) })
+	g.Go(func() error { return m.report(work) })
 	select {
 	case <-ctx.Done():
 		err = m.Leave(leaveTimeout)
 	case <-m.leave:
 	}
 	stop()
-	// A join in flight would panic on a list that is shut down.
-	err = errors.Join(err, g.Wait())
+	return errors.Join(err, g.Wait(), m.shutdown(list))
+}
+
+func (m *Members) shutdown(list *memberlist.Memberlist) error {
 	m.life.Lock()
 	defer m.life.Unlock()
 	m.list.Store(nil)
-	if down := list.Shutdown(); down != nil {
-		err = errors.Join(err, fmt.Errorf("members: shut down: %w", down))
+	// An exchange of states that is still under way changes nothing any more.
+	m.roster.close()
+	if err := list.Shutdown(); err != nil {
+		return fmt.Errorf("members: shut down: %w", err)
 	}
-	return err
+	return nil
 }
 
 // bind opens the sockets. The address of a node may be late at boot, and a
 // predecessor may still hold the port, so it tries until the end.
 func (m *Members) bind(ctx context.Context) (*memberlist.Memberlist, error) {
 	for first := true; ; first = false {
-		list, err := memberlist.Create(m.config())
+		list, err := m.create()
 		if err == nil {
 			m.list.Store(list)
 			m.log.Info("gossip started", "bind", m.o.Bind, "advertise", m.o.Advertise, "encrypted", len(m.o.Key) > 0)
@@ -64,6 +70,26 @@ func (m *Members) bind(ctx context.Context) (*memberlist.Memberlist, error) {
 		case <-m.leave:
 			return nil, nil
 		case <-time.After(bindRetry):
+		}
+	}
+}
+
+func (m *Members) create() (*memberlist.Memberlist, error) {
+	c, err := m.config()
+	if err != nil {
+		return nil, err
+	}
+	return memberlist.Create(c)
+}
+
+// report logs who comes and goes. The roster cannot: it is called under locks.
+func (m *Members) report(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case n := <-m.roster.news:
+			m.log.Log(ctx, n.level, n.what, "node", n.node, "address", n.addr.Addr())
 		}
 	}
 }
@@ -94,16 +120,14 @@ func (m *Members) inquest(ctx context.Context, list *memberlist.Memberlist, name
 		case answer:
 			silent = 0
 			if answers++; answers%4 == 1 {
-				_, _ = list.Join([]string{addr.String()})
+				go func() { _, _ = list.Join([]string{addr.String()}) }()
 			}
 			sleep(ctx, m.o.Timings.GossipInterval)
 		case overslept:
 			answers++
 		}
 	}
-	if m.roster.settle(name) {
-		m.log.Warn("member failed", "node", name, "address", addr.Addr())
-	}
+	m.roster.settle(name)
 }
 
 type reply int

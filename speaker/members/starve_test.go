@@ -98,7 +98,7 @@ func renice(tb testing.TB, pid, nice int) {
 func TestStarvedMembersStay(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	c.allSeeAll(5 * time.Second)
-	lost, _, rumours := c.starve(hunger{"", 8, 5, 10}, 5*time.Second)
+	lost, _, rumours := c.starve(hunger{"", 8, 0, 5}, 4*time.Second)
 	if lost > 0 {
 		t.Errorf("%d members were thrown out for want of CPU", lost)
 	}

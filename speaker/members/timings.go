@@ -1,6 +1,7 @@
 package members
 
 import (
+	"fmt"
 	"log"
 	"time"
 
@@ -46,15 +47,21 @@ func or[T comparable](v, otherwise T) T {
 	return v
 }
 
-func (m *Members) config() *memberlist.Config {
+func (m *Members) config() (*memberlist.Config, error) {
 	t := m.o.Timings
 	c := memberlist.DefaultLANConfig()
+	if len(m.o.Key) > 0 {
+		keys, err := memberlist.NewKeyring(m.o.Accept, m.o.Key)
+		if err != nil {
+			return nil, fmt.Errorf("key: %w", err)
+		}
+		c.Keyring = keys
+	}
 	c.Name = m.o.Node
 	c.BindAddr = m.o.Bind.Addr().String()
 	c.BindPort = int(m.o.Bind.Port())
 	c.AdvertiseAddr = m.o.Advertise.Addr().String()
 	c.AdvertisePort = int(m.o.Advertise.Port())
-	c.SecretKey = m.o.Key
 	c.Label = label
 	c.Events = m.roster
 	c.Delegate = m.roster
@@ -71,11 +78,11 @@ func (m *Members) config() *memberlist.Config {
 	c.PushPullInterval = 10 * time.Second
 	// The dead are told of their death for as long, so that one who is not can
 	// contradict.
-	c.GossipToTheDeadTime = 10 * time.Second
+	c.GossipToTheDeadTime = 5 * time.Second
 	// A node that comes back with another address is the same node.
 	c.DeadNodeReclaimTime = time.Millisecond
 	// Fits the smallest IPv6 path.
 	c.UDPBufferSize = 1200
 	c.EnableCompression = false
-	return c
+	return c, nil
 }
