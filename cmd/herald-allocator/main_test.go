@@ -127,7 +127,7 @@ func TestAddressesOutliveTheAllocators(t *testing.T) {
 	if b.leads() {
 		leader, follower = b, a
 	}
-	leader.signal(syscall.SIGTERM)
+	leader.end(syscall.SIGTERM)
 	took := served(t, s, ns, "after-term")
 	t.Logf("leader asked to go: next Service served after %v", took)
 	if took > 3*time.Second {
@@ -137,7 +137,7 @@ func TestAddressesOutliveTheAllocators(t *testing.T) {
 
 	c := start(t, s, "c")
 	kubetest.Eventually(t, 10*time.Second, "c is ready", func() bool { return strings.HasPrefix(c.get("/readyz"), "ok") })
-	follower.signal(syscall.SIGKILL)
+	follower.end(syscall.SIGKILL)
 	took = served(t, s, ns, "after-kill")
 	t.Logf("leader killed: next Service served after %v", took)
 	if took > 12*time.Second {
@@ -145,7 +145,7 @@ func TestAddressesOutliveTheAllocators(t *testing.T) {
 	}
 	before = versions(t, s, ns)
 
-	c.signal(syscall.SIGKILL)
+	c.end(syscall.SIGKILL)
 	time.Sleep(time.Second)
 	unchanged("all are dead")
 	c = start(t, s, "c") // the same pod: its Lease is its own

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,47 +89,36 @@ func configure(t *testing.T, s *kubetest.Server, text string) {
 // A replica is an allocator in a process of its own, with the service account
 // and the rights that the manifests give it.
 type replica struct {
+	*kubetest.Process
 	t       *testing.T
-	cmd     *exec.Cmd
 	address string
 	log     string
 	outage  bool // the API server was restarted; for a moment it forbids all
-	ended   chan struct{}
 }
 
 func start(t *testing.T, s *kubetest.Server, name string) *replica {
 	t.Helper()
-	r := &replica{t: t, address: freeAddress(t), log: filepath.Join(t.TempDir(), name+".log"), ended: make(chan struct{})}
-	out, err := os.Create(r.log)
+	r := &replica{t: t, address: freeAddress(t), log: filepath.Join(t.TempDir(), name+".log")}
+	var err error
+	r.Process, err = kubetest.Spawn(r.log, []string{asAllocator + "=1"}, os.Args[0],
+		"--kubeconfig="+s.ServiceAccount(system, "herald-allocator"), "--identity="+name, "--metrics-address="+r.address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.cmd = exec.Command(os.Args[0], "--kubeconfig="+s.ServiceAccount(system, "herald-allocator"),
-		"--identity="+name, "--metrics-address="+r.address, "--log-level=info")
-	r.cmd.Env = append(os.Environ(), asAllocator+"=1")
-	r.cmd.Stdout, r.cmd.Stderr = out, out
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = r.cmd.Wait() // it may have been killed
-		_ = out.Close()
-		close(r.ended)
-	}()
 	t.Cleanup(func() {
-		r.signal(syscall.SIGTERM)
+		r.end(syscall.SIGTERM)
 		r.check()
 	})
 	return r
 }
 
-// signal ends the replica, and waits for it.
-func (r *replica) signal(sig syscall.Signal) {
-	_ = r.cmd.Process.Signal(sig) // it may have ended
+// end sends a signal and waits until the replica is gone.
+func (r *replica) end(sig syscall.Signal) {
+	r.Signal(sig)
 	select {
-	case <-r.ended:
+	case <-r.Done():
 	case <-time.After(10 * time.Second):
-		_ = r.cmd.Process.Kill()
+		r.Kill()
 		r.t.Errorf("%s does not end at %v", r.log, sig)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
-var errNoBinary = errors.New("no Kubernetes binary: build e2e/bin/kube (make -C e2e bin/kube) or set HERALD_KUBE_BIN")
+var errNoBinary = errors.New("no Kubernetes binary: build e2e/bin/kube (in e2e: go build -o bin/kube ./cmd/kube) or set HERALD_KUBE_BIN")
 
 // findBinary finds the multi-call binary of e2e/cmd/kube.
 func findBinary() (string, error) {
@@ -44,18 +46,21 @@ func Root() (string, error) {
 	}
 }
 
-// A process is a child that dies with this process, however that ends.
-type process struct {
+// Process is a child that dies with this process, however that ends.
+type Process struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	done chan struct{}
 }
 
-func spawn(logFile, name string, args ...string) (*process, error) {
+// Spawn starts a program whose output goes to the end of a file. env is added to
+// this process's own.
+func Spawn(logFile string, env []string, name string, args ...string) (*Process, error) {
 	out, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(name, args...), done: make(chan struct{})}
+	p := &Process{cmd: exec.Command(name, args...), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
@@ -75,15 +80,36 @@ func spawn(logFile, name string, args ...string) (*process, error) {
 	return p, <-started
 }
 
-func (p *process) kill() {
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Signal sends a signal, to a process that may have ended already.
+func (p *Process) Signal(sig syscall.Signal) {
+	_ = p.cmd.Process.Signal(sig)
+}
+
+// Kill ends the process without asking, and returns when it is gone.
+func (p *Process) Kill() {
 	if p == nil || p.cmd.Process == nil {
 		return
 	}
-	_ = p.cmd.Process.Kill() // it may have ended already
+	p.Signal(syscall.SIGKILL)
 	<-p.done
 }
 
-func (p *process) freeze() (thaw func(), err error) {
-	err = p.cmd.Process.Signal(syscall.SIGSTOP)
-	return func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }, err
+// makeDir makes a directory that bears our pid, and removes those of test
+// binaries that died before they could.
+func makeDir() (string, error) {
+	const prefix = "herald-kubetest-"
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range left {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), prefix), "-")
+		if n, err := strconv.Atoi(pid); err == nil && errors.Is(syscall.Kill(n, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(dir)
+		}
+	}
+	return os.MkdirTemp("", prefix+strconv.Itoa(os.Getpid())+"-")
 }

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ type Server struct {
 	pki       *pki
 	etcdPort  int
 	apiPort   int
-	etcd, api *process
+	etcd, api *Process
 }
 
 var shared struct {
@@ -73,7 +74,7 @@ func start() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "herald-kubetest-")
+	dir, err := makeDir()
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func (s *Server) boot() error {
 	}
 	s.etcdPort, s.apiPort = ports[0], ports[2]
 	client, peer := loopback("http", ports[0]), loopback("http", ports[1])
-	s.etcd, err = spawn(s.file("etcd.log"), s.binary, "etcd",
+	s.etcd, err = Spawn(s.file("etcd.log"), nil, s.binary, "etcd",
 		"--data-dir="+s.file("etcd"), "--unsafe-no-fsync", "--log-level=warn",
 		"--listen-client-urls="+client, "--advertise-client-urls="+client,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer,
@@ -119,7 +120,7 @@ func (s *Server) boot() error {
 // StartAPI starts the API server, after KillAPI, and waits until it is ready.
 func (s *Server) StartAPI() error {
 	var err error
-	s.api, err = spawn(s.file("apiserver.log"), s.binary, "kube-apiserver",
+	s.api, err = Spawn(s.file("apiserver.log"), nil, s.binary, "kube-apiserver",
 		"--etcd-servers="+loopback("http", s.etcdPort),
 		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(s.apiPort),
 		"--endpoint-reconciler-type=none", "--advertise-address=127.0.0.1",
@@ -150,11 +151,14 @@ func (s *Server) StartAPI() error {
 }
 
 // KillAPI ends the API server without a chance to say goodbye (SIGKILL).
-func (s *Server) KillAPI() { s.api.kill() }
+func (s *Server) KillAPI() { s.api.Kill() }
 
 // FreezeAPI stops the API server's process without closing its connections, as
 // a host that hangs would; thaw undoes it.
-func (s *Server) FreezeAPI() (thaw func(), err error) { return s.api.freeze() }
+func (s *Server) FreezeAPI() (thaw func()) {
+	s.api.Signal(syscall.SIGSTOP)
+	return func() { s.api.Signal(syscall.SIGCONT) }
+}
 
 // WaitReady waits until /readyz says ok.
 func (s *Server) WaitReady(d time.Duration) error {
@@ -176,7 +180,7 @@ func (s *Server) WaitReady(d time.Duration) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not ready after %v: %w; see %s", d, err, s.file("apiserver.log"))
-		case <-s.api.done:
+		case <-s.api.Done():
 			return fmt.Errorf("kube-apiserver ended; see %s", s.file("apiserver.log"))
 		case <-time.After(50 * time.Millisecond):
 		}
@@ -184,8 +188,8 @@ func (s *Server) WaitReady(d time.Duration) error {
 }
 
 func (s *Server) stop() {
-	s.api.kill()
-	s.etcd.kill()
+	s.api.Kill()
+	s.etcd.Kill()
 	if os.Getenv("HERALD_KUBETEST_KEEP") == "" {
 		_ = os.RemoveAll(s.dir)
 	}
