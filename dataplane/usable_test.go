@@ -23,6 +23,7 @@ func eth(name string, changes ...func(*Link)) Link {
 
 func kind(k string) func(*Link)         { return func(l *Link) { l.Kind = k } }
 func portOf(name, k string) func(*Link) { return func(l *Link) { l.Master, l.MasterKind = name, k } }
+
 func prefixes(texts ...string) func(*Link) {
 	return func(l *Link) {
 		l.Prefixes = nil
@@ -134,8 +135,10 @@ func TestConvert(t *testing.T) {
 		addr(4, "192.0.2.9/24", 0), addr(4, "192.0.2.8/24", 0), addr(4, "2001:db8::1/64", unix.IFA_F_TENTATIVE), addr(77, "192.0.2.1/24", 0),
 	})
 	want := []Link{
-		{Name: "bond0", Index: 4, MAC: mac, Kind: "bond", Up: true, Carrier: true, Ethernet: true,
-			Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.8/24"), netip.MustParsePrefix("192.0.2.9/24")}},
+		{
+			Name: "bond0", Index: 4, MAC: mac, Kind: "bond", Up: true, Carrier: true, Ethernet: true,
+			Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.8/24"), netip.MustParsePrefix("192.0.2.9/24")},
+		},
 		{Name: "bond1", Index: 5, MAC: mac, Kind: "bond", Up: true, Ethernet: true},
 		{Name: "eth0", Index: 2, MAC: mac, Kind: "device", Master: "bond0", MasterKind: "bond", Up: true, Carrier: true, Ethernet: true},
 	}

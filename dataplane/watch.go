@@ -86,13 +86,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 	for {
 		err := w.watch(ctx)
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		w.log.Warn("watching links broke off, starting anew", "err", err)
 		if !errors.Is(err, errClosed) {
 			sleep(ctx, retryAfter)
 		}
 	}
+	return nil
 }
 
 var errClosed = errors.New("netlink closed the subscription")

@@ -1,7 +1,6 @@
 package members
 
 import (
-	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
@@ -34,13 +33,20 @@ type member struct {
 	asked   bool // somebody finds out
 }
 
-// news is a line of the log.
+// news is what report logs.
 type news struct {
-	level slog.Level
-	what  string
-	node  string
-	addr  netip.AddrPort
+	what change
+	node string
+	addr netip.AddrPort
 }
+
+type change int
+
+const (
+	joined change = iota
+	left
+	failed
+)
 
 // farewellFor is how long a farewell explains a death.
 const farewellFor = 5 * time.Second
@@ -64,9 +70,9 @@ func poke(c chan struct{}) {
 	}
 }
 
-func (r *roster) say(level slog.Level, what, node string, addr netip.AddrPort) {
+func (r *roster) say(what change, node string, addr netip.AddrPort) {
 	select {
-	case r.news <- news{level, what, node, addr}:
+	case r.news <- news{what, node, addr}:
 	default:
 	}
 }
@@ -114,7 +120,7 @@ func (r *roster) NotifyJoin(n *memberlist.Node) {
 		return
 	}
 	r.members[n.Name] = &member{addr: addr, since: time.Now()}
-	r.say(slog.LevelInfo, "member joined", n.Name, addr)
+	r.say(joined, n.Name, addr)
 	poke(r.wake)
 }
 
@@ -127,7 +133,7 @@ func (r *roster) NotifyLeave(n *memberlist.Node) {
 		return
 	}
 	if time.Since(r.leaving[n.Name]) < farewellFor {
-		r.left(n.Name, m)
+		r.gone(n.Name, m)
 		return
 	}
 	m.doubted = true
@@ -137,8 +143,8 @@ func (r *roster) NotifyLeave(n *memberlist.Node) {
 // NotifyUpdate implements memberlist.EventDelegate; nobody has metadata.
 func (r *roster) NotifyUpdate(*memberlist.Node) {}
 
-func (r *roster) left(name string, m *member) {
-	r.say(slog.LevelInfo, "member left", name, m.addr)
+func (r *roster) gone(name string, m *member) {
+	r.say(left, name, m.addr)
 	r.remove(name)
 }
 
@@ -184,7 +190,7 @@ func (r *roster) settle(name string) {
 	}
 	r.deaths++
 	r.lost[name] = m.addr
-	r.say(slog.LevelWarn, "member failed", name, m.addr)
+	r.say(failed, name, m.addr)
 	r.remove(name)
 }
 
@@ -206,7 +212,7 @@ func (r *roster) NotifyMsg(b []byte) {
 	switch {
 	case !ok || r.closed:
 	case m.doubted:
-		r.left(name, m)
+		r.gone(name, m)
 	default:
 		r.leaving[name] = time.Now()
 	}

@@ -143,11 +143,14 @@ func TestOptions(t *testing.T) {
 func TestParseLine(t *testing.T) {
 	for in, want := range map[string]line{
 		"[ERR] memberlist: Decrypt packet failed: No installed keys could decrypt the message from=10.0.0.3:7946": {
-			slog.LevelWarn, "Decrypt packet failed", "Decrypt packet failed: No installed keys could decrypt the message", netip.MustParseAddr("10.0.0.3")},
+			slog.LevelWarn, "Decrypt packet failed", "Decrypt packet failed: No installed keys could decrypt the message", netip.MustParseAddr("10.0.0.3"),
+		},
 		"[DEBUG] memberlist: Stream connection from=[fd00::2]:4711": {
-			slog.LevelDebug, "Stream connection", "Stream connection", netip.MustParseAddr("fd00::2")},
+			slog.LevelDebug, "Stream connection", "Stream connection", netip.MustParseAddr("fd00::2"),
+		},
 		"[WARN] memberlist: Refuting a suspect message (from: n2)": {
-			slog.LevelInfo, "Refuting a suspect message (from", "Refuting a suspect message (from: n2)", netip.Addr{}},
+			slog.LevelInfo, "Refuting a suspect message (from", "Refuting a suspect message (from: n2)", netip.Addr{},
+		},
 		"no tag": {slog.LevelWarn, "no tag", "no tag", netip.Addr{}},
 	} {
 		if got := parseLine(in); got != want {

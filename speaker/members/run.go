@@ -89,7 +89,15 @@ func (m *Members) report(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case n := <-m.roster.news:
-			m.log.Log(ctx, n.level, n.what, "node", n.node, "address", n.addr.Addr())
+			log := m.log.With("node", n.node, "address", n.addr.Addr())
+			switch n.what {
+			case joined:
+				log.Info("member joined")
+			case left:
+				log.Info("member left")
+			case failed:
+				log.Warn("member failed")
+			}
 		}
 	}
 }
