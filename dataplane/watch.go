@@ -83,10 +83,10 @@ func poke(c chan struct{}) {
 
 // Run watches until the context ends. It outlives every error of netlink.
 func (w *Watcher) Run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		err := w.watch(ctx)
-		if ctx.Err() != nil {
-			break
+		if err == nil || ctx.Err() != nil {
+			continue
 		}
 		w.log.Warn("watching links broke off, starting anew", "err", err)
 		if !errors.Is(err, errClosed) {
