@@ -15,8 +15,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/heraldlb/herald/e2e/internal/contain"
 )
 
 const (
@@ -80,6 +83,40 @@ func (a *Agent) containerLogs(rw http.ResponseWriter, r *http.Request) {
 	copyLog(r.Context(), rw, f, func() bool {
 		return r.FormValue("follow") == "true" && c.shownLife() == life && !c.isOver()
 	})
+}
+
+// openLog opens the log of the coming life; the program must be able to open
+// it again by /dev/stdout, so it is its own.
+func (c *container) openLog(s contain.Spec) (*os.File, error) {
+	file := c.logFile(c.coming())
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chown(int(s.UID), int(s.GID)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// coming is the restart count of the life that is about to begin.
+func (c *container) coming() int32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lives > 0 {
+		return c.restarts + 1
+	}
+	return c.restarts
+}
+
+func (c *container) logFile(life int32) string {
+	w := c.w
+	dir := fmt.Sprintf("%s_%s_%s", w.namespace, w.name, w.id())
+	return filepath.Join(w.agent.logsDir(), dir, fmt.Sprintf("%s.%d.log", c.spec.Name, life))
 }
 
 func (w *worker) container(name string) (*container, bool) {
