@@ -24,6 +24,9 @@ type Source interface {
 	Config() (text string, ok bool)
 	// Wake has an element whenever one of the two may have changed.
 	Wake() <-chan struct{}
+	// LastAway is when the API server was found away last, after more than a
+	// moment's absence; the zero time: never.
+	LastAway() time.Time
 }
 
 // An Announcer makes what is announced equal to t. t is the whole truth, never a
@@ -49,6 +52,7 @@ type Speaker struct {
 	// Owned by Run.
 	configText string
 	config     *config.Config
+	doubts     plan.Doubts
 	holds      plan.Holds
 	applied    plan.Table
 	failed     bool
@@ -62,6 +66,7 @@ type State struct {
 	ConfigError string     // why a newer one is not in force; empty: it is
 	Table       plan.Table // as applied, with the weights announced
 	Holds       plan.Holds
+	Doubted     int    // endpoints and nodes that count as ready although the API server says otherwise
 	Error       string // of the last Apply; empty: it worked
 	At          time.Time
 }
@@ -147,10 +152,12 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 		return time.Time{}
 	}
 	state.ConfigHash = s.config.Hash()
+	snapshot, reconsider := s.doubt(snapshot, now)
 	table := plan.Compute(plan.Input{Self: s.o.Node, Config: s.config, Cluster: snapshot})
-	table, holds, next := plan.Damp(s.holds, table, s.config.BGP.Weights, now)
+	table, holds, due := plan.Damp(s.holds, table, s.config.BGP.Weights, now)
+	next := earlier(reconsider, due)
 	s.holds = holds
-	state.Table, state.Holds, state.At = table, holds, now
+	state.Table, state.Holds, state.Doubted, state.At = table, holds, s.doubts.Held(), now
 	if !s.failed && table.Same(s.applied) {
 		s.state.Store(&state)
 		return next
@@ -189,6 +196,25 @@ func (s *Speaker) loadConfig() (problem string) {
 	return ""
 }
 
+// doubt is the snapshot to believe, and when to look at it again.
+func (s *Speaker) doubt(snapshot cluster.Snapshot, now time.Time) (cluster.Snapshot, time.Time) {
+	before := s.doubts.Held()
+	snapshot, doubts, at := s.doubts.Doubt(snapshot, s.o.Source.LastAway(), now)
+	s.doubts = doubts
+	if before == 0 && doubts.Held() > 0 {
+		s.o.Log.Warn("lost readiness not believed yet: the API server has only just come back", "held", doubts.Held())
+	}
+	return snapshot, at
+}
+
+// earlier ignores zero times.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
 func (s *Speaker) apply(ctx context.Context, t plan.Table) error {
 	var errs []error
 	for _, a := range s.o.Announcers {
@@ -206,11 +232,7 @@ func (s *Speaker) apply(ctx context.Context, t plan.Table) error {
 
 func (s *Speaker) retryAt(now, next time.Time) time.Time {
 	s.backoff = min(max(2*s.backoff, 100*time.Millisecond), 10*time.Second)
-	at := now.Add(s.backoff)
-	if !next.IsZero() && next.Before(at) {
-		return next
-	}
-	return at
+	return earlier(now.Add(s.backoff), next)
 }
 
 // logChange says what the new table announces anew, withdraws or weighs

@@ -27,7 +27,14 @@ type world struct {
 	snap   cluster.Snapshot
 	synced bool
 	conf   string
+	away   time.Time
 	wake   chan struct{}
+}
+
+func (w *world) LastAway() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.away
 }
 
 func (w *world) Snapshot() (cluster.Snapshot, bool) {
@@ -235,6 +242,35 @@ func TestTheLastEndpointIsWithdrawnAtOnce(t *testing.T) {
 		w.set(func() { w.conf, w.snap, w.synced = conf, pods(2), true })
 		time.Sleep(time.Hour)
 		w.set(func() { w.snap = pods(0) })
+		r.want(t, 2, 0)
+	})
+}
+
+// unready is pods(n) after the node controller has marked those of n1 not ready.
+func unready(n int) cluster.Snapshot {
+	s := pods(n)
+	for i, e := range s.Services[0].Endpoints {
+		s.Services[0].Endpoints[i].Ready = e.Node != "n1"
+	}
+	return s
+}
+
+func TestAfterAnOutageADeadNodeIsNotBelievedAtOnce(t *testing.T) {
+	run(t, func(t *testing.T, s *Speaker, w *world, r *recorder) {
+		w.set(func() { w.conf, w.snap, w.synced = conf, pods(2), true })
+		time.Sleep(time.Hour)
+		w.set(func() { w.away = time.Now() })
+		time.Sleep(10 * time.Second)
+		w.set(func() { w.snap = unready(2) })
+		time.Sleep(10 * time.Second)
+		r.want(t, 2)
+		if s.State().Doubted != 2 {
+			t.Errorf("the state says %d are doubted, want 2", s.State().Doubted)
+		}
+		w.set(func() { w.snap = pods(2) }) // the kubelet has protested
+		time.Sleep(time.Minute)
+		r.want(t, 2)
+		w.set(func() { w.snap = unready(2) }) // long after the outage
 		r.want(t, 2, 0)
 	})
 }

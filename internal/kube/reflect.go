@@ -40,10 +40,11 @@ func (r reflector) run(ctx context.Context) {
 }
 
 // reflect makes a reflector of one kind of object into a table.
-func (c *Client) reflect(kind string, example runtime.Object, into cache.ReflectorStore, lw *cache.ListWatch) reflector {
+// away is told, again and again, that the API server has been away for a while.
+func (c *Client) reflect(kind string, example runtime.Object, into cache.ReflectorStore, lw *cache.ListWatch, away func()) reflector {
 	log := c.log.With("kind", kind)
 	chatter := clientLog(log)
-	said := &lastError{log: log}
+	said := &lastError{log: log, away: away}
 	// With the client as its semantics, the reflector may ask for a streamed list.
 	source := cache.ToListWatcherWithWatchListSemantics(said.listen(lw), c.api)
 	return reflector{
@@ -82,9 +83,13 @@ func (d demoted) WithGroup(g string) slog.Handler      { return demoted{d.Handle
 // goroutine at a time.
 type lastError struct {
 	log   *slog.Logger
+	away  func()
 	text  string // what was said; empty: all is well
 	since time.Time
 }
+
+// awayAfter is how long lists and watches must fail to count as an outage.
+const awayAfter = 5 * time.Second
 
 func (l *lastError) listen(lw *cache.ListWatch) *cache.ListWatch {
 	return &cache.ListWatch{
@@ -103,6 +108,9 @@ func (l *lastError) listen(lw *cache.ListWatch) *cache.ListWatch {
 
 func (l *lastError) note(ctx context.Context, err error) {
 	text := gist(err)
+	if l.text != "" && time.Since(l.since) >= awayAfter {
+		l.away()
+	}
 	switch {
 	case ctx.Err() != nil || text == l.text:
 	case err == nil:

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -38,6 +39,7 @@ type Watcher struct {
 	stale    map[string]bool            // Service keys that differ from last
 	aged     bool                       // Nodes differ from last
 	last     cluster.Snapshot
+	away     time.Time // see LastAway
 }
 
 // NewWatcher makes a Watcher that keeps nothing before Run.
@@ -81,20 +83,20 @@ func (w *Watcher) reflectors() []reflector {
 	core, discovery := w.client.api.CoreV1(), w.client.api.DiscoveryV1()
 	if w.want.Services {
 		all = append(all, w.client.reflect("services", &corev1.Service{}, w.services,
-			typed(core.Services("").List, core.Services("").Watch)))
+			typed(core.Services("").List, core.Services("").Watch), w.noteAway))
 	}
 	if w.want.EndpointSlices {
 		all = append(all, w.client.reflect("endpointslices", &discoveryv1.EndpointSlice{}, w.slices,
-			typed(discovery.EndpointSlices("").List, discovery.EndpointSlices("").Watch)))
+			typed(discovery.EndpointSlices("").List, discovery.EndpointSlices("").Watch), w.noteAway))
 	}
 	if w.want.Nodes {
 		all = append(all, w.client.reflect("nodes", &corev1.Node{}, w.nodes,
-			typed(core.Nodes().List, core.Nodes().Watch)))
+			typed(core.Nodes().List, core.Nodes().Watch), w.noteAway))
 	}
 	if w.want.ConfigMap != "" {
 		maps := core.ConfigMaps(w.client.namespace)
 		all = append(all, w.client.reflect("configmaps", &corev1.ConfigMap{}, w.configs,
-			onlyNamed(w.want.ConfigMap, typed(maps.List, maps.Watch))))
+			onlyNamed(w.want.ConfigMap, typed(maps.List, maps.Watch)), w.noteAway))
 	}
 	return all
 }
@@ -147,6 +149,20 @@ func (w *Watcher) Synced() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.synced()
+}
+
+// LastAway is when the API server was last found away after it had been away for
+// more than five seconds; the zero time: never.
+func (w *Watcher) LastAway() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.away
+}
+
+func (w *Watcher) noteAway() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.away = time.Now()
 }
 
 func (w *Watcher) synced() bool {
