@@ -36,7 +36,12 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	code := 1
 	defer func() {
+		if code != 0 && os.Getenv("HERALD_KEEP_LAB") != "" {
+			fmt.Fprintf(os.Stderr, "lab %s is kept; take it down with: lab -name %[1]s down\n", l.Name())
+			return
+		}
 		if err := l.Down(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
@@ -46,7 +51,7 @@ func run(m *testing.M) int {
 		dumpLogs(ctx, l)
 		return 1
 	}
-	code := m.Run()
+	code = m.Run()
 	if code != 0 {
 		dumpLogs(ctx, l)
 	}
