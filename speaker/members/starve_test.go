@@ -144,6 +144,8 @@ func TestMeasureStarvation(t *testing.T) {
 		{"the same, one question", Timings{Questions: 1}},
 		{"the same, two questions (default)", Timings{}},
 		{"the same, three questions", Timings{Questions: 3}},
+		{"120ms, mult 2, max 1, gossip 20ms, four questions", Timings{SuspicionMult: 2, SuspicionMaxMult: 1, Questions: 4}},
+		{"100ms, mult 3, max 2, gossip 20ms, four questions", Timings{ProbeInterval: ms(100), Questions: 4}},
 	}
 	for _, row := range rows {
 		if !strings.Contains(row.name, *starveRow) {
