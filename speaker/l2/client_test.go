@@ -119,6 +119,7 @@ func neighSetting(n *netlab.Node, setting string, value int) {
 }
 
 func TestClientResolves(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	a := startAnnouncer(t, server(t, lab, sw, 1), false)
 	a.claim(addrs(vips...)...)
@@ -153,6 +154,7 @@ func protocolOf(addr string) int {
 // TestUnicastProbes has a client's kernel verify its neighbours every second
 // with nothing but unicast probes: one that is not answered ends the entry.
 func TestUnicastProbes(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	neighSetting(client, "base_reachable_time_ms", 1000)
 	neighSetting(client, "delay_first_probe_time", 1)
@@ -187,6 +189,7 @@ func TestUnicastProbes(t *testing.T) {
 
 // TestHandover lets one node die without a word, and another take over.
 func TestHandover(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	n1, n2 := server(t, lab, sw, 1), server(t, lab, sw, 2)
 	first, second := startAnnouncer(t, n1, false), startAnnouncer(t, n2, false)
@@ -222,6 +225,7 @@ func TestHandover(t *testing.T) {
 // TestGracefulHandover has both nodes answer for a moment. That is no conflict,
 // and no datagram is lost.
 func TestGracefulHandover(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	n1, n2 := server(t, lab, sw, 1), server(t, lab, sw, 2)
 	first, second := startAnnouncer(t, n1, true), startAnnouncer(t, n2, true)
@@ -262,6 +266,7 @@ func TestGracefulHandover(t *testing.T) {
 // TestDuplicateAddressDetection has a client take an address of ours: its kernel
 // must find out that it is taken.
 func TestDuplicateAddressDetection(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	a := startAnnouncer(t, server(t, lab, sw, 1), false)
 	a.claim(addrs(vips...)...)

@@ -29,7 +29,10 @@ func told(t *testing.T, r *remote, addr, what string, ok func(Conflict) bool) {
 // corrects the client.
 func TestTwoOwners(t *testing.T) {
 	for _, peers := range []bool{true, false} {
-		t.Run(fmt.Sprintf("MACs of peers known %v", peers), func(t *testing.T) { twoOwners(t, peers) })
+		t.Run(fmt.Sprintf("MACs of peers known %v", peers), func(t *testing.T) {
+			t.Parallel()
+			twoOwners(t, peers)
+		})
 	}
 }
 
@@ -82,6 +85,7 @@ func twoOwners(t *testing.T, peers bool) {
 // then without pause. The client's cache must come back each time, and the
 // defence must not become a war.
 func TestStranger(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	n1 := server(t, lab, sw, 1)
 	a := startAnnouncer(t, n1, true)

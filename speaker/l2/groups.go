@@ -95,7 +95,7 @@ func (m *members) add(index int, group [16]byte) error {
 // leave leaves a group. It cannot fail in a way that matters: at worst the
 // interface hears a group too many until the link is closed.
 func (g *groups) leave(group [16]byte, m *members) {
-	unix.SetsockoptIPv6Mreq(m.fd, unix.IPPROTO_IPV6, unix.IPV6_LEAVE_GROUP,
+	_ = unix.SetsockoptIPv6Mreq(m.fd, unix.IPPROTO_IPV6, unix.IPV6_LEAVE_GROUP,
 		&unix.IPv6Mreq{Multiaddr: group, Interface: uint32(g.index)})
 	delete(g.joined, group)
 	m.n--

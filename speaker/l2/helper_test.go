@@ -154,7 +154,8 @@ func startAnnouncer(tb testing.TB, n *netlab.Node, peers bool) *remote {
 		mode = "peers"
 	}
 	cmd := n.Command(self)
-	cmd.Env = append(os.Environ(), asAnnouncer+"="+mode)
+	// A race in there must end it, or no test would know.
+	cmd.Env = append(os.Environ(), asAnnouncer+"="+mode, "GORACE=halt_on_error=1")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		tb.Fatal(err)

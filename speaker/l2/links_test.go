@@ -77,6 +77,7 @@ func TestLinkFlaps(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			lab, sw, client := segment(t)
 			node := lab.Node("n1")
 			port := sw.Attach(node, "eth0", "192.0.2.1/24", "2001:db8::1/64")
@@ -104,6 +105,7 @@ func TestLinkFlaps(t *testing.T) {
 
 // TestLinkThatComesLater claims on a link that is not there yet.
 func TestLinkThatComesLater(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	node := lab.Node("n1")
 	a := startAnnouncer(t, node, false)
@@ -128,6 +130,7 @@ func TestKindsOfLink(t *testing.T) {
 		{"bond", "bond0", "ip link add bond0 type bond mode active-backup miimon 50; ip link set eth0 down; ip link set eth0 master bond0"},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
+			t.Parallel()
 			lab, sw, client := segment(t)
 			node := lab.Node("n1")
 			sw.Attach(node, "eth0")
@@ -161,6 +164,7 @@ func TestKindsOfLink(t *testing.T) {
 // TestOtherVLAN asks within a VLAN that has no interface on the node. The kernel
 // takes the tag off and hands the frame over, but it is not ours to answer.
 func TestOtherVLAN(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	a := startAnnouncer(t, server(t, lab, sw, 1), false)
 	a.claim(addrs(vips...)...)
@@ -177,6 +181,7 @@ func TestOtherVLAN(t *testing.T) {
 // TestReannounce has all announced again on demand, and corrects a client whose
 // cache went wrong meanwhile.
 func TestReannounce(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	node := server(t, lab, sw, 1)
 	a := startAnnouncer(t, node, false)
@@ -199,6 +204,7 @@ func TestReannounce(t *testing.T) {
 
 // TestWithdrawnIsNotAnnounced withdraws in the middle of the burst.
 func TestWithdrawnIsNotAnnounced(t *testing.T) {
+	t.Parallel()
 	lab, sw, client := segment(t)
 	a := startAnnouncer(t, server(t, lab, sw, 1), false)
 	four, six := scattered(200)

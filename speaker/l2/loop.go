@@ -196,7 +196,7 @@ func (lo *loop) refresh(told map[string]struct{}) {
 func (lo *loop) refreshLink(name string, again bool) {
 	l := lo.links[name]
 	if l == nil {
-		lo.open(name) // which notes the error
+		_ = lo.open(name) // it notes the error
 		return
 	}
 	f, ifi, err := look(name)
@@ -211,7 +211,7 @@ func (lo *loop) refreshLink(name string, again bool) {
 		lo.log.Info("layer 2 link is back", "link", name)
 		l.close()
 		delete(lo.links, name)
-		lo.open(name)
+		_ = lo.open(name)
 	default:
 		l.face = f
 		l.findSource(ifi)
@@ -228,7 +228,7 @@ func (lo *loop) tick(now time.Time) {
 	}
 	for name := range lo.broken {
 		if _, ok := lo.want[name]; ok {
-			lo.serve(name, nil)
+			_ = lo.serve(name, nil)
 		}
 	}
 	for _, l := range lo.links {

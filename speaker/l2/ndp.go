@@ -118,7 +118,7 @@ func (n neighbour) addressed(option, solicited bool) bool {
 	var unspecified [16]byte
 	switch {
 	case n.kind == advertise:
-		return n.src != unspecified && !(solicited && group(n.dst))
+		return n.src != unspecified && (!solicited || !group(n.dst))
 	case n.src == unspecified:
 		return n.dst == solicitedNode(n.target) && !option
 	default:

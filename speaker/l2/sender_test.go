@@ -41,6 +41,12 @@ func (r *recorder) as(kind string) func(netip.Addr) error {
 	}
 }
 
+// rest lets time pass, and what is due then happen.
+func rest(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // sending runs a sender in a bubble with a clock of its own.
 func sending(t *testing.T, rate int, f func(s *sender, r *recorder)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -64,7 +70,7 @@ func many(n int) (out []netip.Addr) {
 func TestSenderTimes(t *testing.T) {
 	sending(t, 10_000, func(s *sender, r *recorder) {
 		s.burst(many(1), r.as("announce"), r.as("probe"))
-		time.Sleep(10 * time.Second)
+		rest(10 * time.Second)
 		want := "0s announce, 100ms announce, 250ms probe, 300ms announce, 1s announce, 1s probe, 2s announce, 3s probe, 4s announce"
 		slices.Sort(r.sent)
 		all := strings.Split(want, ", ")
@@ -78,7 +84,7 @@ func TestSenderTimes(t *testing.T) {
 func TestSenderKeepsItsRate(t *testing.T) {
 	sending(t, 10_000, func(s *sender, r *recorder) {
 		s.burst(many(3000), r.as("announce"), r.as("probe"))
-		time.Sleep(20 * time.Second)
+		rest(20 * time.Second)
 		var all []time.Duration
 		for a, at := range r.at {
 			if len(at) != len(burst)+len(verification) {
@@ -102,7 +108,7 @@ func TestSenderWaitsForRoom(t *testing.T) {
 	sending(t, 10_000, func(s *sender, r *recorder) {
 		r.full = 5
 		s.burst(many(100), r.as("announce"), r.as("probe"))
-		time.Sleep(10 * time.Second)
+		rest(10 * time.Second)
 		for a, at := range r.at {
 			if len(at) != len(burst)+len(verification) {
 				t.Errorf("%v was sent %d times", a, len(at))
@@ -114,11 +120,11 @@ func TestSenderWaitsForRoom(t *testing.T) {
 func TestSenderNewAddressGoesFirst(t *testing.T) {
 	sending(t, 1000, func(s *sender, r *recorder) {
 		s.burst(many(2000), r.as("announce"), r.as("probe"))
-		time.Sleep(2500 * time.Millisecond) // the first round is over, others are late
+		rest(2500 * time.Millisecond) // the first round is over, others are late
 		late := netip.MustParseAddr("192.0.2.1")
 		now := time.Since(r.start)
 		s.burst([]netip.Addr{late}, r.as("announce"), r.as("probe"))
-		time.Sleep(10 * time.Second)
+		rest(10 * time.Second)
 		if at := r.at[late]; len(at) == 0 || at[0]-now > 60*time.Millisecond {
 			t.Errorf("first announced %v after it was claimed at %v", at, now)
 		}
@@ -129,11 +135,11 @@ func TestSenderForgets(t *testing.T) {
 	sending(t, 10_000, func(s *sender, r *recorder) {
 		list := many(2)
 		s.burst(list, r.as("announce"), r.as("probe"))
-		time.Sleep(500 * time.Millisecond)
+		rest(500 * time.Millisecond)
 		s.forget(list[:1])
-		time.Sleep(200 * time.Millisecond)
+		rest(200 * time.Millisecond)
 		s.burst(list[1:], r.as("announce"), r.as("probe"))
-		time.Sleep(10 * time.Second)
+		rest(10 * time.Second)
 		if n := len(r.at[list[0]]); n != 4 {
 			t.Errorf("the withdrawn address was sent %d times, want 4 before it was withdrawn", n)
 		}
