@@ -34,7 +34,7 @@ func init() {
 	unix.CloseOnExec(failFD)
 	err := becomeContainer() // returns only if it failed
 	fmt.Fprint(os.NewFile(failFD, "fail"), err)
-	os.Exit(128)
+	unix.Exit(128)
 }
 
 func becomeContainer() error {

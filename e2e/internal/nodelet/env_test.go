@@ -132,8 +132,12 @@ func TestResourceFields(t *testing.T) {
 	c := &corev1.Container{}
 	c.Resources.Limits = corev1.ResourceList{"cpu": resource.MustParse("1500m"), "memory": resource.MustParse("64Mi")}
 	for _, r := range []struct{ name, divisor, want string }{
-		{"limits.cpu", "1", "2"}, {"limits.cpu", "1m", "1500"}, {"limits.cpu", "0", "2"},
-		{"limits.memory", "1Mi", "64"}, {"limits.memory", "0", "67108864"}, {"requests.cpu", "1m", "0"},
+		{"limits.cpu", "1", "2"},
+		{"limits.cpu", "1m", "1500"},
+		{"limits.cpu", "0", "2"},
+		{"limits.memory", "1Mi", "64"},
+		{"limits.memory", "0", "67108864"},
+		{"requests.cpu", "1m", "0"},
 	} {
 		got, err := source().resource(&corev1.ResourceFieldSelector{Resource: r.name, Divisor: resource.MustParse(r.divisor)}, c)
 		if err != nil || got != r.want {

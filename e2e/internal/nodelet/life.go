@@ -50,8 +50,9 @@ func (c *container) again(code int) bool {
 		return false
 	case corev1.RestartPolicyOnFailure:
 		return code != 0
+	default:
+		return !c.isInit || code != 0
 	}
-	return !c.isInit || code != 0
 }
 
 func (c *container) waitForNextLife(code int) {

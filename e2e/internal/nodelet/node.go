@@ -28,7 +28,7 @@ const leasePeriods = 4
 // register makes the Node object, or takes over the one of an earlier run. It
 // tries until the API server answers.
 func (a *Agent) register(ctx context.Context) error {
-	return a.retry(ctx, "node not registered", func(ctx context.Context) error {
+	return a.retry(ctx, "register the node", func(ctx context.Context) error {
 		_, err := a.Client.CoreV1().Nodes().Create(ctx, a.node(), metav1.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) {
 			err = a.takeOver(ctx)
@@ -220,15 +220,15 @@ func kernelRelease() string {
 	return strings.TrimSpace(string(text))
 }
 
-// retry calls f until it succeeds or ctx ends, and says at first why it does not.
-func (a *Agent) retry(ctx context.Context, problem string, f func(context.Context) error) error {
+// retry calls f until it succeeds or ctx ends, and says once why it does not.
+func (a *Agent) retry(ctx context.Context, task string, f func(context.Context) error) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := f(ctx)
 		if err == nil {
 			return nil
 		}
 		if wait == 200*time.Millisecond {
-			a.Log.Warn(problem, "err", err)
+			a.Log.Warn("still trying", "task", task, "err", err)
 		}
 		if !sleep(ctx, wait) {
 			return context.Cause(ctx)

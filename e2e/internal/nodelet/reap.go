@@ -110,13 +110,12 @@ func reapProcess(pidFile string) error {
 	if err != nil {
 		return err
 	}
-	word, started, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
-	pid, err := strconv.Atoi(word)
-	if err != nil || pid <= 1 {
+	pid, started, ok := parsePid(string(text))
+	if !ok {
 		return nil // cut off while it was being written
 	}
 	for range 100 {
-		if started == "" || startTime(pid) != started {
+		if startTime(pid) != started {
 			return nil
 		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -125,4 +124,10 @@ func reapProcess(pidFile string) error {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return fmt.Errorf("process %d does not end", pid)
+}
+
+func parsePid(text string) (pid int, started string, ok bool) {
+	word, started, _ := strings.Cut(strings.TrimSpace(text), " ")
+	pid, err := strconv.Atoi(word)
+	return pid, started, err == nil && pid > 1 && started != ""
 }

@@ -109,8 +109,9 @@ func (v view) notReadyReason() string {
 		return "PodCompleted"
 	case corev1.PodFailed:
 		return "PodFailed"
+	default:
+		return "ContainersNotReady"
 	}
-	return "ContainersNotReady"
 }
 
 func (v view) gatesOpen() bool {
@@ -192,7 +193,7 @@ func (w *worker) syncStatus(ctx context.Context) {
 			return
 		case <-w.poke:
 		}
-		err := w.agent.retry(ctx, "pod status not posted", func(ctx context.Context) error {
+		err := w.agent.retry(ctx, "post the status of pod "+w.name, func(ctx context.Context) error {
 			err := w.postStatus(ctx)
 			if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 				return nil // gone, or another of the same name is there

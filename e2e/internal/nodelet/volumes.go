@@ -246,16 +246,25 @@ func hostPath(disk string, h *corev1.HostPathVolumeSource) (string, error) {
 	case corev1.HostPathDirectoryOrCreate:
 		return own, os.MkdirAll(own, 0o755)
 	case corev1.HostPathFileOrCreate:
-		if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
-			return "", err
-		}
-		f, err := os.OpenFile(own, os.O_CREATE, 0o644)
-		if err != nil {
-			return "", err
-		}
-		return own, f.Close()
+		return own, touch(own)
+	default:
+		return existingHostPath(own, h.Path, kind)
 	}
-	for _, path := range []string{own, h.Path} {
+}
+
+func touch(file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func existingHostPath(own, machine string, kind corev1.HostPathType) (string, error) {
+	for _, path := range []string{own, machine} {
 		if st, err := os.Stat(path); err == nil && rightKind(st, kind) {
 			return path, nil
 		}
@@ -263,7 +272,7 @@ func hostPath(disk string, h *corev1.HostPathVolumeSource) (string, error) {
 	if kind == corev1.HostPathUnset {
 		return own, os.MkdirAll(own, 0o755)
 	}
-	return "", fmt.Errorf("no %s at %s", kind, h.Path)
+	return "", fmt.Errorf("no %s at %s", kind, machine)
 }
 
 func rightKind(st os.FileInfo, kind corev1.HostPathType) bool {
@@ -274,6 +283,7 @@ func rightKind(st os.FileInfo, kind corev1.HostPathType) bool {
 		return st.Mode().IsRegular()
 	case corev1.HostPathSocket:
 		return st.Mode()&os.ModeSocket != 0
+	default:
+		return true
 	}
-	return true
 }

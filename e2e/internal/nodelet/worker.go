@@ -142,7 +142,7 @@ func (w *worker) live(node context.Context) {
 		<-w.stop.Done()
 		return
 	}
-	if err := w.agent.retry(w.stop, "pod not set up", w.setUp); err != nil {
+	if err := w.agent.retry(w.stop, "set up pod "+w.name, w.setUp); err != nil {
 		return
 	}
 	w.statusChanged()
@@ -248,7 +248,7 @@ func (w *worker) leave(node context.Context) {
 	if !errors.Is(context.Cause(w.stop), errDeleted) {
 		return
 	}
-	_ = w.agent.retry(node, "pod not deleted", func(ctx context.Context) error {
+	_ = w.agent.retry(node, "confirm the deletion of pod "+w.name, func(ctx context.Context) error {
 		if err := w.postStatus(ctx); err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
