@@ -15,26 +15,26 @@ const label = "herald"
 // are. Zero fields have the defaults, which were measured: see
 // docs/adr/0006-detect-a-dead-node-by-gossip.md.
 type Timings struct {
-	ProbeInterval    time.Duration // zero: 120ms; each member is asked in turn
+	ProbeInterval    time.Duration // zero: 100ms; each member is asked in turn
 	ProbeTimeout     time.Duration // zero: half of ProbeInterval; then others are asked to ask
 	GossipInterval   time.Duration // zero: 20ms; costs nothing while there is no news
 	SuspicionMult    int           // zero: 3; a suspect has this many intervals (times log10 of the members) to refute
 	SuspicionMaxMult int           // zero: 2; and this many times longer while only one member suspects it
 	AwarenessMax     int           // zero: 4; a member that notices its own slowness asks this many times slower
 	IndirectChecks   int           // zero: 3
-	Questions        int           // zero: 2; unanswered before a death is reported. Negative: report without asking
+	Questions        int           // zero: 4; unanswered before a death is reported. Negative: report without asking
 	Rejoin           time.Duration // zero: 300ms; between attempts to find those who are not members
 }
 
 func (t Timings) withDefaults() Timings {
-	t.ProbeInterval = or(t.ProbeInterval, 120*time.Millisecond)
+	t.ProbeInterval = or(t.ProbeInterval, 100*time.Millisecond)
 	t.ProbeTimeout = or(t.ProbeTimeout, t.ProbeInterval/2)
 	t.GossipInterval = or(t.GossipInterval, 20*time.Millisecond)
 	t.SuspicionMult = or(t.SuspicionMult, 3)
 	t.SuspicionMaxMult = or(t.SuspicionMaxMult, 2)
 	t.AwarenessMax = or(t.AwarenessMax, 4)
 	t.IndirectChecks = or(t.IndirectChecks, 3)
-	t.Questions = or(t.Questions, 2)
+	t.Questions = or(t.Questions, 4)
 	t.Rejoin = or(t.Rejoin, 300*time.Millisecond)
 	return t
 }
