@@ -9,6 +9,7 @@ export GOFLAGS ?= -buildvcs=false
 # to the front of the PATH, since the lab's build calls go as well.
 GO = PATH="$$(dirname "$$(cat $(CURDIR)/.go-command)"):$$PATH" go
 LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null)
 PURE = ./internal/cluster/... ./internal/config/... ./internal/explain/... ./allocator/assign/... ./speaker/plan/... ./speaker
 
 .PHONY: help
@@ -21,7 +22,7 @@ setup: ## find a C compiler and a fitting Go, or install them
 
 .PHONY: build
 build: setup ## bin/herald-allocator, bin/herald-speaker, bin/heraldctl
-	$(GO) build -trimpath -o bin/ ./cmd/...
+	$(GO) build -trimpath -ldflags "-s -w -X github.com/heraldlb/herald/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/...
 
 .PHONY: lab
 lab: build ## everything that the lab needs; the first time it compiles Kubernetes

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/allocator"
+	"github.com/heraldlb/herald/internal/daemon"
 	"github.com/heraldlb/herald/internal/kube"
 	"github.com/heraldlb/herald/internal/serve"
 )
@@ -17,7 +18,7 @@ import (
 // run wires the parts together and runs them until ctx is done or one fails.
 func run(ctx context.Context, o options, log *slog.Logger) error {
 	client, err := kube.New(kube.Options{
-		Kubeconfig: o.kubeconfig, Namespace: o.namespace, UserAgent: "herald-allocator", Log: log,
+		Kubeconfig: o.Kubeconfig, Namespace: o.Namespace, UserAgent: "herald-allocator", Log: log,
 	})
 	if err != nil {
 		return err
@@ -30,7 +31,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		Statuses:   watcher,
 		ConfigMaps: client,
 		Events:     client,
-		Namespace:  o.namespace,
+		Namespace:  o.Namespace,
 		ConfigMap:  o.configMap,
 		Accepted:   o.accepted,
 		Metrics:    allocator.NewMetrics(metrics),
@@ -40,7 +41,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 	server := serve.New(serve.Options{
-		Address: o.address,
+		Address: o.Address,
 		Metrics: metrics,
 		Ready:   func() error { return ready(watcher) },
 		State:   func() any { return alloc.State() },
@@ -53,7 +54,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	g.Go(func() error {
 		return client.Elect(ctx, kube.Election{Name: o.lease, Identity: o.identity}, alloc.Run)
 	})
-	log.Info("allocator started", "version", versionText(), "namespace", o.namespace, "configmap", o.configMap)
+	log.Info("allocator started", "version", daemon.Version(), "namespace", o.Namespace, "configmap", o.configMap)
 	return g.Wait()
 }
 

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/internal/daemon"
 	"github.com/heraldlb/herald/internal/kube"
 	"github.com/heraldlb/herald/internal/serve"
 	"github.com/heraldlb/herald/speaker"
@@ -24,15 +24,16 @@ import (
 
 func main() {
 	o, err := parseFlags(os.Args[1:], os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(0)
-	}
 	if err != nil {
-		os.Exit(2) // parseFlags has said why
+		os.Exit(daemon.ExitCode(err)) // parseFlags has said why
+	}
+	if o.Version {
+		fmt.Println("herald-speaker", daemon.Version())
+		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	log := logger(os.Stderr, o)
+	log := o.Logger(os.Stderr)
 	if err := run(ctx, o, log); err != nil {
 		log.Error("speaker failed", "err", err)
 		os.Exit(1)
@@ -40,52 +41,26 @@ func main() {
 }
 
 type options struct {
-	node, kubeconfig, namespace, configMap string
-	address                                string
-	logLevel                               slog.Level
-	logFormat                              string
+	*daemon.Flags
+	node, configMap string
 }
 
 func parseFlags(args []string, errOut io.Writer) (options, error) {
-	var o options
-	f := flag.NewFlagSet("herald-speaker", flag.ContinueOnError)
-	f.SetOutput(errOut)
+	o := options{Flags: daemon.NewFlags("herald-speaker", ":7473", errOut)}
+	f := o.Set()
 	f.StringVar(&o.node, "node", os.Getenv("NODE_NAME"), "`name` of the Node that this speaker runs on (default $NODE_NAME)")
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach the API server with; empty: the pod's service account")
-	f.StringVar(&o.namespace, "namespace", envOr("POD_NAMESPACE", "herald-system"), "`namespace` of Herald's own objects")
 	f.StringVar(&o.configMap, "config-map", "herald-accepted", "`name` of the ConfigMap that the allocator publishes")
-	f.StringVar(&o.address, "metrics-address", ":7473", "`address` of /metrics, /healthz, /readyz and /state")
-	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
-	if err := f.Parse(args); err != nil {
-		return o, err
-	}
-	if o.node == "" {
-		err := errors.New("--node is required: the name of the Node that this speaker runs on")
-		fmt.Fprintln(errOut, "herald-speaker:", err)
-		return o, err
-	}
-	return o, nil
-}
-
-func envOr(key, otherwise string) string {
-	if v := os.Getenv(key); v != "" {
-		return v
-	}
-	return otherwise
-}
-
-func logger(w io.Writer, o options) *slog.Logger {
-	h := &slog.HandlerOptions{Level: o.logLevel}
-	if o.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, h))
-	}
-	return slog.New(slog.NewTextHandler(w, h))
+	return o, o.Parse(args, func() error {
+		if o.node == "" {
+			return errors.New("--node is required: the name of the Node that this speaker runs on")
+		}
+		return nil
+	})
 }
 
 // run wires the parts together and runs them until ctx is done or one fails.
 func run(ctx context.Context, o options, log *slog.Logger) error {
-	client, err := kube.New(kube.Options{Kubeconfig: o.kubeconfig, Namespace: o.namespace, UserAgent: "herald-speaker", Log: log})
+	client, err := kube.New(kube.Options{Kubeconfig: o.Kubeconfig, Namespace: o.Namespace, UserAgent: "herald-speaker", Log: log})
 	if err != nil {
 		return err
 	}
@@ -99,7 +74,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 	server := serve.New(serve.Options{
-		Address: o.address,
+		Address: o.Address,
 		Metrics: registry(sp, announcer, watcher),
 		Healthy: announcer.Healthy,
 		Ready:   func() error { return ready(watcher, sp) },

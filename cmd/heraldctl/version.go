@@ -1,11 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"runtime"
-	"runtime/debug"
+
+	"github.com/heraldlb/herald/internal/daemon"
 )
 
 func version() command {
@@ -20,10 +20,6 @@ func runVersion(_ context.Context, std streams, args []string) error {
 	if len(args) > 0 {
 		return usageError{"version takes no arguments"}
 	}
-	built := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		built = cmp.Or(info.Main.Version, built)
-	}
-	_, err := fmt.Fprintf(std.out, "heraldctl %s %s %s/%s\n", built, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(std.out, "heraldctl %s %s %s/%s\n", daemon.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }
