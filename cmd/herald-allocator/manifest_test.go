@@ -35,7 +35,7 @@ func TestArgumentsOfTheManifestAreUnderstood(t *testing.T) {
 	manifest(t, &d, "base", "allocator.yaml")
 	c := d.Spec.Template.Spec.Containers[0]
 	o, err := parseFlags(c.Args, io.Discard)
-	if err != nil || o.configMap != "herald" || !strings.HasSuffix(o.address, ":7472") {
+	if err != nil || o.configMap != "herald" || !strings.HasSuffix(o.Address, ":7472") {
 		t.Errorf("%v: %+v", err, o)
 	}
 	if strings.Count(c.Image, "/") != 1 {

@@ -73,6 +73,9 @@ func (l *Lab) startControllers() error {
 		"--use-service-account-credentials=true", "--leader-elect=false", "--allocate-node-cidrs=false",
 		"--controllers=" + strings.Join(names, ","), "--bind-address=127.0.0.1",
 		"--service-account-private-key-file=" + l.path("pki", "sa.key"), "--root-ca-file=" + l.path("pki", "ca.crt"),
+		// The default of 20 requests a second would spread the EndpointSlices of 500
+		// new Services over 25 s.
+		"--kube-api-qps=500", "--kube-api-burst=1000",
 		"--node-monitor-period=1s", "--node-monitor-grace-period=" + l.opts.NodeMonitorGracePeriod.String(),
 	}}); err != nil {
 		return err
