@@ -198,8 +198,7 @@ func (ws *writes) say(w *write) {
 		return
 	}
 	kind := warning
-	switch is.Reason {
-	case assign.Allocated, assign.PartlyAllocated, assign.Released:
+	if slices.Contains([]assign.Reason{assign.Allocated, assign.PartlyAllocated, assign.Released}, is.Reason) {
 		kind = normal
 	}
 	ws.Events.Event(was.Ref(), kind, string(is.Reason), is.Message)

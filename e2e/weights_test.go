@@ -39,7 +39,7 @@ func checkShares(t *testing.T, a netip.Addr, proto string, pods int) {
 	waitAnswer(t, a, proto)
 	var got flows.Shares
 	must(t, herald.Run(t.Context(), lab.Ext, &got, "flows", "shares", "--json", "--proto", proto,
-		"--n", strconv.Itoa(n), "--target", netip.AddrPortFrom(a, 80).String()))
+		"--first-port", "10000", "--n", strconv.Itoa(n), "--target", netip.AddrPortFrom(a, 80).String()))
 	if got.Failed != 0 {
 		t.Errorf("%d of %d flows failed: %v", got.Failed, n, got.Errors)
 	}
@@ -63,13 +63,15 @@ func checkShares(t *testing.T, a netip.Addr, proto string, pods int) {
 }
 
 // waitAnswer waits until kube-proxy has its rules for an address on all nodes
-// that are announced: an answer may come before the last of them.
+// that are announced: an answer may come before the last of them. Its source
+// ports are not used again: a node that saw a flow before it had the rules
+// remembers it without them for two minutes.
 func waitAnswer(t *testing.T, a netip.Addr, proto string) {
 	t.Helper()
 	must(t, stage.Wait(t.Context(), 15*time.Second, func() error {
 		var got flows.Shares
 		err := herald.Run(t.Context(), lab.Ext, &got, "flows", "shares", "--json", "--proto", proto,
-			"--n", "200", "--timeout", "200ms", "--target", netip.AddrPortFrom(a, 80).String())
+			"--first-port", "64000", "--n", "200", "--timeout", "200ms", "--target", netip.AddrPortFrom(a, 80).String())
 		if err == nil && got.Failed > 0 {
 			err = fmt.Errorf("%d of 200 flows failed: %v", got.Failed, got.Errors)
 		}

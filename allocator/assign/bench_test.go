@@ -46,7 +46,8 @@ func BenchmarkCompute(b *testing.B) {
 	const n = 10_000
 	unchanged := func(int, *cluster.Service) {}
 	exhausted := &config.Config{Pools: []config.Pool{{Name: "p", AutoAssign: true, Ranges: []config.Range{
-		{From: netip.MustParseAddr("192.0.2.0"), To: netip.MustParseAddr("192.0.2.255")}}}}}
+		{From: netip.MustParseAddr("192.0.2.0"), To: netip.MustParseAddr("192.0.2.255")},
+	}}}}
 	apply := func(c *config.Config, services []cluster.Service) []cluster.Service {
 		return applied(situation{c, services}, Compute(c, services)).services
 	}

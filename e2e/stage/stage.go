@@ -229,7 +229,7 @@ func (s *Stage) WaitAddrsWithin(ctx context.Context, atMost time.Duration, name 
 			return err
 		}
 		if addrs = v.Addrs(); len(addrs) != n {
-			return fmt.Errorf("Service %s has addresses %v (%s), want %d", name, addrs, v.Reason(), n)
+			return fmt.Errorf("addresses of Service %s: %v (%s), want %d", name, addrs, v.Reason(), n)
 		}
 		return nil
 	})

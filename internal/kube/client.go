@@ -85,7 +85,7 @@ func tune(cfg *rest.Config) {
 	// client-go's own limit is 5 requests a second: 500 new Services would wait
 	// 100 s for their addresses. The server has priority and fairness.
 	cfg.QPS = -1
-	cfg.ContentConfig.ContentType = runtime.ContentTypeProtobuf
+	cfg.ContentType = runtime.ContentTypeProtobuf
 	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 
 	// A server that vanished without a word (its host lost power) answers neither

@@ -157,6 +157,7 @@ func toNode(obj any) cluster.Node {
 			out.Ready = is
 		case corev1.NodeNetworkUnavailable:
 			out.NetworkUnavailable = is
+		default: // pressure of memory and the like concerns pods, not addresses
 		}
 	}
 	return out

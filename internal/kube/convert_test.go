@@ -59,8 +59,11 @@ func TestEndpointsOfOneAddressAreOne(t *testing.T) {
 		want string
 	}{
 		{"none", nil, ""},
-		{"sorted by address", []cluster.Endpoint{ep("10.0.0.10", "a", "++-"), ep("10.0.0.9", "b", "++-"), ep("fd00::1", "c", "++-")},
-			"10.0.0.9 b ++-, 10.0.0.10 a ++-, fd00::1 c ++-"},
+		{
+			"sorted by address",
+			[]cluster.Endpoint{ep("10.0.0.10", "a", "++-"), ep("10.0.0.9", "b", "++-"), ep("fd00::1", "c", "++-")},
+			"10.0.0.9 b ++-, 10.0.0.10 a ++-, fd00::1 c ++-",
+		},
 		{"ready in one slice is ready", []cluster.Endpoint{ep("10.0.0.1", "a", "---"), ep("10.0.0.1", "a", "++-")}, "10.0.0.1 a ++-"},
 		{"terminating only if in all", []cluster.Endpoint{ep("10.0.0.1", "a", "-++"), ep("10.0.0.1", "a", "++-")}, "10.0.0.1 a ++-"},
 		{"terminating in all", []cluster.Endpoint{ep("10.0.0.1", "a", "-++"), ep("10.0.0.1", "a", "--+")}, "10.0.0.1 a -++"},

@@ -140,8 +140,12 @@ func TestOlder(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{"9", "10", true}, {"10", "9", false}, {"10", "10", false},
-		{"", "10", false}, {"10", "", false}, {"x", "10", false},
+		{"9", "10", true},
+		{"10", "9", false},
+		{"10", "10", false},
+		{"", "10", false},
+		{"10", "", false},
+		{"x", "10", false},
 	} {
 		if got := older(tt.a, tt.b); got != tt.want {
 			t.Errorf("older(%q, %q) = %v", tt.a, tt.b, got)

@@ -72,12 +72,16 @@ func TestSnapshotShowsServiceWithEndpointsAndNodes(t *testing.T) {
 	yes, no, node := true, false, "n1"
 	for _, sl := range []*discoveryv1.EndpointSlice{
 		slice(ns, "web-1", "web", discoveryv1.AddressTypeIPv4,
-			discoveryv1.Endpoint{Addresses: []string{"10.0.0.2"}, NodeName: &node,
-				Conditions: discoveryv1.EndpointConditions{Ready: &no, Serving: &yes, Terminating: &yes}},
+			discoveryv1.Endpoint{
+				Addresses: []string{"10.0.0.2"}, NodeName: &node,
+				Conditions: discoveryv1.EndpointConditions{Ready: &no, Serving: &yes, Terminating: &yes},
+			},
 			discoveryv1.Endpoint{Addresses: []string{"10.0.0.1"}, NodeName: &node}),
 		slice(ns, "web-2", "web", discoveryv1.AddressTypeIPv4,
-			discoveryv1.Endpoint{Addresses: []string{"10.0.0.1"}, NodeName: &node,
-				Conditions: discoveryv1.EndpointConditions{Ready: &no}}),
+			discoveryv1.Endpoint{
+				Addresses: []string{"10.0.0.1"}, NodeName: &node,
+				Conditions: discoveryv1.EndpointConditions{Ready: &no},
+			}),
 	} {
 		if _, err := s.Admin.DiscoveryV1().EndpointSlices(ns).Create(t.Context(), sl, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)

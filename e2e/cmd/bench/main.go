@@ -127,7 +127,7 @@ func pollAddr(ctx context.Context, s *stage.Stage, name string) (netip.Addr, err
 			return a[0], nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("Service %s has no address after 20 s", name)
+	return netip.Addr{}, fmt.Errorf("no address for Service %s after 20 s", name)
 }
 
 func burst(ctx context.Context, s *stage.Stage, n int) error {

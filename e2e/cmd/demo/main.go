@@ -97,7 +97,9 @@ func waitRoutes(ctx context.Context, s *stage.Stage, addrs []netip.Addr) error {
 		}
 	}
 	return stage.Wait(ctx, 15*time.Second, func() error {
-		got, err := send(ctx, s, addrs[0], 200)
+		// These source ports are not used again: a node that sees a flow before
+		// kube-proxy has its rules remembers it without them for two minutes.
+		got, err := send(ctx, s, addrs[0], 200, 64000)
 		if err == nil && got.Failed > 0 {
 			err = fmt.Errorf("%d of 200 connections failed: %v", got.Failed, got.Errors)
 		}
@@ -130,9 +132,9 @@ func indent(text string) string {
 	return out
 }
 
-func send(ctx context.Context, s *stage.Stage, a netip.Addr, n int) (flows.Shares, error) {
+func send(ctx context.Context, s *stage.Stage, a netip.Addr, n, firstPort int) (flows.Shares, error) {
 	var got flows.Shares
-	err := s.Run(ctx, lab.Ext, &got, "flows", "shares", "--json", "--n", strconv.Itoa(n),
+	err := s.Run(ctx, lab.Ext, &got, "flows", "shares", "--json", "--n", strconv.Itoa(n), "--first-port", strconv.Itoa(firstPort),
 		"--target", netip.AddrPortFrom(a, 80).String())
 	return got, err
 }
@@ -140,7 +142,7 @@ func send(ctx context.Context, s *stage.Stage, a netip.Addr, n int) (flows.Share
 // shares prints what each pod got beside what it should get, and beside what it
 // would get from a router that weighs the nodes equally.
 func shares(ctx context.Context, w io.Writer, s *stage.Stage, a netip.Addr) error {
-	got, err := send(ctx, s, a, connections)
+	got, err := send(ctx, s, a, connections, 10000)
 	if err != nil {
 		return err
 	}
