@@ -18,6 +18,7 @@ type (
 		Pools      []wirePool `yaml:"pools"`
 		Peers      []wirePeer `yaml:"peers,omitempty"`
 		BGP        wireBGP    `yaml:"bgp"`
+		Nodes      wireNodes  `yaml:"nodes"`
 	}
 	wirePool struct {
 		Name            string        `yaml:"name"`
@@ -29,6 +30,14 @@ type (
 		Namespaces      []string      `yaml:"namespaces,omitempty"`
 		ServiceSelector *wireSelector `yaml:"serviceSelector,omitempty"`
 		Weights         string        `yaml:"weights"`
+
+		Announce          []string      `yaml:"announce,flow"`
+		Interfaces        []string      `yaml:"interfaces,omitempty"`
+		ExcludeInterfaces []string      `yaml:"excludeInterfaces,omitempty"`
+		NodeSelector      *wireSelector `yaml:"nodeSelector,omitempty"`
+	}
+	wireNodes struct {
+		Cordoned string `yaml:"cordoned"`
 	}
 	wireSelector struct {
 		MatchLabels      map[string]string `yaml:"matchLabels,omitempty"`
@@ -95,6 +104,10 @@ func (c *Config) wire() wireConfig {
 		DecreaseDelay: short(c.BGP.Weights.DecreaseDelay),
 		SettleTime:    short(c.BGP.Weights.SettleTime),
 	}}
+	w.Nodes.Cordoned = cordonedKeep
+	if c.Nodes.CordonedLeave {
+		w.Nodes.Cordoned = cordonedLeave
+	}
 	return w
 }
 
@@ -106,6 +119,10 @@ func (p Pool) wire() wirePool {
 		Priority:      p.Priority,
 		Namespaces:    p.Namespaces,
 		Weights:       "auto",
+
+		Announce:          p.protocols(),
+		Interfaces:        p.Interfaces,
+		ExcludeInterfaces: p.ExcludeInterfaces,
 	}
 	if !p.Weights {
 		w.Weights = "off"
@@ -115,6 +132,9 @@ func (p Pool) wire() wirePool {
 	}
 	if s := p.ServiceSelector; !s.empty() {
 		w.ServiceSelector = s.wire()
+	}
+	if s := p.NodeSelector; !s.empty() {
+		w.NodeSelector = s.wire()
 	}
 	return w
 }

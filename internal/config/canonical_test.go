@@ -94,6 +94,7 @@ func randomConfig(r *rand.Rand) *Config {
 		DecreaseDelay: time.Duration(r.Intn(3)) * time.Minute,
 		SettleTime:    time.Duration(r.Intn(3)) * time.Hour,
 	}}}
+	c.Nodes.CordonedLeave = r.Intn(2) == 0
 	for i := range 1 + r.Intn(4) {
 		c.Pools = append(c.Pools, randomPool(r, i))
 	}
@@ -128,6 +129,15 @@ func randomPool(r *rand.Rand, i int) Pool {
 			q.Values = []string{"", "1.0", "2001-01-01"}
 		}
 		p.ServiceSelector.MatchExpressions = append(p.ServiceSelector.MatchExpressions, q)
+	}
+	p.L2 = r.Intn(2) == 0
+	p.BGP = !p.L2 || r.Intn(2) == 0
+	if p.L2 {
+		p.Interfaces = append(p.Interfaces, []string{"eth0", "1", "*", "bond?.7"}[:r.Intn(5)]...)
+		p.ExcludeInterfaces = append(p.ExcludeInterfaces, []string{"wlan*", "0x1f"}[:r.Intn(3)]...)
+	}
+	if r.Intn(2) == 0 {
+		p.NodeSelector.MatchLabels = map[string]string{"rack": "12"}
 	}
 	return p
 }
@@ -173,6 +183,7 @@ func TestDefaults(t *testing.T) {
 			Ranges:     []Range{{netip.MustParseAddr("192.0.2.0"), netip.MustParseAddr("192.0.2.255")}},
 			AutoAssign: true,
 			Weights:    true,
+			BGP:        true,
 		}},
 		Peers: []Peer{{
 			Name:             "tor-a",

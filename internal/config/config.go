@@ -21,6 +21,12 @@ type Config struct {
 	Pools []Pool // in the order of the file; names are unique
 	Peers []Peer // in the order of the file; names and addresses are unique
 	BGP   BGP
+	Nodes Nodes
+}
+
+// Nodes is what all nodes have in common.
+type Nodes struct {
+	CordonedLeave bool // default false; true: a cordoned node announces nothing
 }
 
 // Pool is a set of addresses that the allocator hands out.
@@ -36,6 +42,13 @@ type Pool struct {
 	ServiceSelector Selector // empty: every Service
 
 	Weights bool // default true; false: every node announces weight 1
+
+	BGP bool // default true
+	L2  bool // default false; true: one node answers ARP and NDP for an address. At least one of the two is set.
+
+	Interfaces        []string // only with L2; names, with * and ?; empty: every link whose subnet has the address
+	ExcludeInterfaces []string // only with L2; wins over Interfaces
+	NodeSelector      Selector // of the nodes that announce; empty: every node
 }
 
 // Contains tells whether an address belongs to the pool.

@@ -67,6 +67,7 @@ pools:
 peers:
 - {name: a, address: 10.0.0.1, asn: 1, zzzzzz: 0}
 bgp: {asn: 2, zzzzzz: 0, weights: {zzzzzz: 0}}
+nodes: {zzzzzz: 0}
 `))
 	known := map[string]bool{}
 	for _, line := range linesOf(t, err) {

@@ -71,6 +71,7 @@ func readConfig(root spot) *Config {
 		"pools":      func(s spot) { c.Pools = pools.read(s) },
 		"peers":      func(s spot) { neighbours, c.Peers = s, peers.read(s) },
 		"bgp":        func(s spot) { asn = readBGP(s, &c.BGP) },
+		"nodes":      func(s spot) { readNodes(s, &c.Nodes) },
 	}, "apiVersion", "pools")
 
 	pools.refuseOverlaps()

@@ -23,7 +23,8 @@ func (r *poolReader) read(s spot) (pools []Pool) {
 }
 
 func (r *poolReader) pool(s spot) Pool {
-	p := Pool{AutoAssign: true, Weights: true}
+	p := Pool{AutoAssign: true, Weights: true, BGP: true}
+	var layer2 []spot
 	var family string
 	var ranges []rangeAt
 	s.object(fields{
@@ -36,7 +37,15 @@ func (r *poolReader) pool(s spot) Pool {
 		"namespaces":      func(s spot) { p.Namespaces = s.namespaces() },
 		"serviceSelector": func(s spot) { p.ServiceSelector = s.selector() },
 		"weights":         func(s spot) { p.Weights = s.weightsSwitch() },
+
+		"announce":          func(s spot) { p.BGP, p.L2 = s.announce() },
+		"interfaces":        func(s spot) { layer2 = append(layer2, s); p.Interfaces = s.interfaces() },
+		"excludeInterfaces": func(s spot) { layer2 = append(layer2, s); p.ExcludeInterfaces = s.interfaces() },
+		"nodeSelector":      func(s spot) { p.NodeSelector = s.selector() },
 	}, "name", "ranges")
+	if !p.L2 {
+		refuseWithoutLayer2(layer2)
+	}
 
 	for _, at := range ranges {
 		at.pool = p.Name

@@ -177,7 +177,11 @@ func table(w io.Writer, rows []row) {
 	remedies := map[plan.Reason]bool{}
 	for _, r := range rows {
 		if r.Announce {
-			fmt.Fprintf(tw, "  %s\tannounces\tweight %d\t%s of the traffic\n", r.node, r.Weight, share(r.Decision))
+			fmt.Fprintf(tw, "  %s\tannounces\tweight %d\t%s of the traffic%s\n", r.node, r.Weight, share(r.Decision), atLayer2(r.Decision))
+			continue
+		}
+		if r.Claim {
+			fmt.Fprintf(tw, "  %s\tanswers\t-\tall of the traffic: it owns the address at layer 2\n", r.node)
 			continue
 		}
 		why := string(r.Reason)
@@ -193,6 +197,14 @@ func table(w io.Writer, rows []row) {
 			fmt.Fprintf(w, "  %s: %s\n", r, r.Remedy())
 		}
 	}
+}
+
+// atLayer2 is what a node does for an address beside its routes.
+func atLayer2(d plan.Decision) string {
+	if d.Claim {
+		return "; it owns the address at layer 2"
+	}
+	return ""
 }
 
 // share is the part of the connections that a router which honours the weights

@@ -73,6 +73,27 @@ not Herald's: it takes care of Services of type LoadBalancer without a class or 
 	}
 }
 
+func TestAServiceAtLayer2(t *testing.T) {
+	s := saved()
+	s.Config = `
+apiVersion: heraldlb.io/v1
+pools: [{name: public, ranges: [198.51.100.0/24], announce: [l2]}]
+`
+	const want = `default/web  type LoadBalancer  externalTrafficPolicy Local  config HASH
+allocation: Allocated: has 198.51.100.0 of pool public
+
+198.51.100.0  pool public  peers none
+  n1  silent   -  NotOwner: n2 owns it
+  n2  answers  -  all of the traffic: it owns the address at layer 2
+  n3  silent   -  NoReadyEndpointOnNode: default/web-7d9f is terminating; ready on n1, n2
+  NoReadyEndpointOnNode: nothing, if the pods run elsewhere by intent; else look at the readiness of this node's pods
+  NotOwner: nothing, if another node owns the address; else start the speakers of the nodes that can serve it
+`
+	if diff := cmp.Diff(want, text(t, s, "default/web")); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestAServiceThatWaitsIsToldWhatToDo(t *testing.T) {
 	got := text(t, saved(), "team-a/wants")
 	for _, want := range []string{"PoolNotFound", `privat`, "to do: "} {

@@ -26,30 +26,39 @@ type asked struct {
 	in      Input
 	nodes   nodes
 	pool    *config.Pool // nil: the address is in none
+	addr    netip.Addr
 	family  cluster.Family
 	reaches []reach // of the Services that share the address
 }
 
-// decide is the decision about one address for each Service that shares it.
-func decide(in Input, n nodes, addr netip.Addr, services []cluster.Service) []Decision {
-	a := asked{in: in, nodes: n, pool: in.Config.PoolOf(addr), family: cluster.FamilyOf(addr)}
+// decide is the decision about one address for each Service that shares it, and
+// the claim to it at layer 2; nil: there is none.
+func (a asked) decide(services []cluster.Service) ([]Decision, *Claim) {
 	for _, s := range services {
-		a.reaches = append(a.reaches, reachOf(s, a.family, n))
+		a.reaches = append(a.reaches, reachOf(s, a.family, a.nodes))
 	}
-	announcers := announcersOf(a.pool, n, a.reaches)
+	announcers := announcersOf(a.pool, a.nodes, a.reaches)
+	l2 := a.layer2(announcers)
+	if !a.byBGP() && a.atLayer2() {
+		announcers = l2.announcers()
+	}
 	out := make([]Decision, 0, len(services))
+	var claim *Claim
 	for i, s := range services {
-		d := Decision{Service: s.Key(), Addr: addr, Nodes: announcers}
+		d := Decision{Service: s.Key(), Addr: a.addr, Owner: l2.owner, Nodes: announcers}
 		if a.pool != nil {
 			d.Pool = a.pool.Name
 		}
 		d.Reason, d.Detail = a.reason(s, a.reaches[i])
 		if d.Reason == Announced {
-			d.Announce, d.Weight = true, weightAt(announcers, in.Self)
+			a.announce(&d, l2)
+		}
+		if d.Claim {
+			claim = &Claim{Addr: a.addr, Links: l2.links}
 		}
 		out = append(out, d)
 	}
-	return out
+	return out, claim
 }
 
 // reachOf counts the endpoints of one family that a Service can be served with.
@@ -136,7 +145,7 @@ func (a asked) reason(s cluster.Service, me reach) (Reason, string) {
 			return SharerNotServed, other.key + " has no ready endpoint on this node"
 		}
 	}
-	if len(a.in.Config.Peers) == 0 {
+	if !a.byBGP() && !a.atLayer2() {
 		return NoPeer, ""
 	}
 	return Announced, ""

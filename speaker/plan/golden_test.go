@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,7 @@ func golden(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	var in plan.Input
+	var links map[string]links
 	wants := 0
 	for i, f := range a.Files {
 		switch name, node, _ := strings.Cut(f.Name, " "); name {
@@ -45,10 +47,18 @@ func golden(t *testing.T, file string) {
 				t.Fatalf("%s: %v", file, err)
 			}
 		case "cluster":
-			in.Cluster = parseCluster(t, string(f.Data))
+			in.Cluster, links = parseCluster(t, string(f.Data))
+		case "alive":
+			in.Alive = map[string]bool{}
+			for _, n := range strings.Fields(string(f.Data)) {
+				in.Alive[n] = true
+			}
+		case "nolayer2":
+			in.NoLayer2 = true
 		case "want":
 			wants++
 			in.Self = node
+			in.Links = links[node]
 			got := text(plan.Compute(in))
 			if *update {
 				a.Files[i].Data = []byte(got)
@@ -56,7 +66,7 @@ func golden(t *testing.T, file string) {
 				t.Errorf("%s: (-want +got)\n%s", node, diff)
 			}
 		default:
-			t.Fatalf("%s: section %q is none of config, cluster, want NODE", file, f.Name)
+			t.Fatalf("%s: section %q is none of config, cluster, alive, nolayer2, want NODE", file, f.Name)
 		}
 	}
 	if wants == 0 {
@@ -71,19 +81,25 @@ func golden(t *testing.T, file string) {
 
 // parseCluster reads lines of
 //
-//	node NAME ADDR... [notready] [excluded] [nonetwork]
+//	node NAME ADDR... [notready] [excluded] [nonetwork] [cordoned] [links=X,...] [KEY=VALUE]
 //	service NS/NAME ADDR... [local|cluster] [class=X] [deleting] [clusterip]
 //	  ADDR NODE [ready|notready|terminating|draining]     (endpoint of the service above)
 //
 // A draining endpoint still serves while it terminates; a terminating one does not.
-func parseCluster(t *testing.T, text string) cluster.Snapshot {
+func parseCluster(t *testing.T, text string) (cluster.Snapshot, map[string]links) {
 	var s cluster.Snapshot
+	usable := map[string]links{}
 	for line := range strings.Lines(text) {
 		w := strings.Fields(line)
 		switch {
 		case len(w) == 0 || w[0] == "#":
 		case w[0] == "node":
-			s.Nodes = append(s.Nodes, parseNode(t, w[1:]))
+			n := parseNode(t, w[1:])
+			if names, ok := n.Labels["links"]; ok {
+				delete(n.Labels, "links")
+				usable[n.Name] = linksNamed(names)
+			}
+			s.Nodes = append(s.Nodes, n)
 		case w[0] == "service":
 			s.Services = append(s.Services, parseService(t, w[1:]))
 		default:
@@ -91,13 +107,30 @@ func parseCluster(t *testing.T, text string) cluster.Snapshot {
 			svc.Endpoints = append(svc.Endpoints, parseEndpoint(t, w))
 		}
 	}
-	return s
+	return s, usable
+}
+
+type links = func(netip.Addr, []string, []string) []string
+
+// linksNamed has every link carry every address, unless it is excluded.
+func linksNamed(names string) links {
+	return func(_ netip.Addr, _, exclude []string) []string {
+		return slices.DeleteFunc(strings.FieldsFunc(names, func(r rune) bool { return r == ',' }), func(n string) bool {
+			return slices.Contains(exclude, n)
+		})
+	}
 }
 
 func parseNode(t *testing.T, w []string) cluster.Node {
 	n := cluster.Node{Name: w[0], Ready: true, Labels: map[string]string{}}
 	for _, x := range w[1:] {
+		if key, value, ok := strings.Cut(x, "="); ok {
+			n.Labels[key] = value
+			continue
+		}
 		switch x {
+		case "cordoned":
+			n.Unschedulable = true
 		case "notready":
 			n.Ready = false
 		case "excluded":
@@ -169,10 +202,16 @@ func text(t plan.Table) string {
 	for _, r := range t.Routes {
 		fmt.Fprintf(&b, "route %s %s weight %d\n", r.Peer, r.Prefix, r.Weight)
 	}
+	for _, c := range t.Claims {
+		fmt.Fprintf(&b, "claim %s on %s\n", c.Addr, strings.Join(c.Links, ", "))
+	}
 	for _, d := range t.Decisions {
 		fmt.Fprintf(&b, "%s %s %s", d.Service, d.Addr, d.Reason)
-		if d.Announce {
+		if d.Announce || d.Claim {
 			fmt.Fprintf(&b, " weight %d", d.Weight)
+		}
+		if d.Owner != "" {
+			fmt.Fprintf(&b, " owner %s", d.Owner)
 		}
 		for _, n := range d.Nodes {
 			fmt.Fprintf(&b, " %s=%d", n.Node, n.Weight)

@@ -3,10 +3,12 @@ package plan
 import (
 	"encoding/binary"
 	"hash/fnv"
+	"maps"
 	"net/netip"
 	"slices"
 
 	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
 )
 
 // nodes are the cluster's nodes and which of them may announce.
@@ -16,7 +18,7 @@ type nodes struct {
 	all    []NodeWeight      // every node that may, weight 1: shared by all Cluster Services
 }
 
-func nodesOf(list []cluster.Node) nodes {
+func nodesOf(list []cluster.Node, c config.Nodes) nodes {
 	n := nodes{byName: make(map[string]cluster.Node, len(list)), barred: map[string]Reason{}}
 	// Readiness counts only while some node has it: when the control plane has
 	// lost sight of all of them, withdrawing everything would turn its trouble
@@ -24,7 +26,11 @@ func nodesOf(list []cluster.Node) nodes {
 	anyReady := slices.ContainsFunc(list, func(x cluster.Node) bool { return x.Ready })
 	for _, x := range list {
 		n.byName[x.Name] = x
-		if r, barred := barredBy(x, anyReady); barred {
+		r, barred := barredBy(x, anyReady)
+		if !barred && x.Unschedulable && c.CordonedLeave {
+			r, barred = NodeCordoned, true
+		}
+		if barred {
 			n.barred[x.Name] = r
 			continue
 		}
@@ -32,6 +38,31 @@ func nodesOf(list []cluster.Node) nodes {
 	}
 	sortNodes(n.all)
 	return n
+}
+
+// selected are the nodes that may announce the addresses of each pool, by its
+// name.
+func selected(n nodes, c *config.Config) map[string]nodes {
+	out := make(map[string]nodes, len(c.Pools))
+	for _, p := range c.Pools {
+		out[p.Name] = n.selectedBy(p.NodeSelector)
+	}
+	return out
+}
+
+func (n nodes) selectedBy(s config.Selector) nodes {
+	if len(s.MatchLabels) == 0 && len(s.MatchExpressions) == 0 {
+		return n
+	}
+	out := nodes{byName: n.byName, barred: maps.Clone(n.barred)}
+	for _, x := range n.all {
+		if s.Matches(n.byName[x.Node].Labels) {
+			out.all = append(out.all, x)
+		} else {
+			out.barred[x.Node] = NodeNotSelected
+		}
+	}
+	return out
 }
 
 func barredBy(x cluster.Node, anyReady bool) (Reason, bool) {

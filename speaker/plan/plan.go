@@ -20,6 +20,16 @@ type Input struct {
 	Self    string         // name of this node
 	Config  *config.Config // nil: none accepted yet; nothing is announced
 	Cluster cluster.Snapshot
+
+	// Alive are the nodes that the gossip knows to be alive; only they own
+	// addresses at layer 2. nil: there is none to ask, so the API is trusted.
+	Alive map[string]bool
+	// NoLayer2: the speakers have no gossip, and so no layer 2.
+	NoLayer2 bool
+	// Links are this node's links that can carry an address at layer 2, sorted.
+	// The patterns are those of a pool. nil: they are not known, so it is assumed
+	// that there is one.
+	Links func(addr netip.Addr, include, exclude []string) []string
 }
 
 // Table is the whole truth about one node: what is not in it is withdrawn. The
@@ -71,7 +81,7 @@ type Route struct {
 // it on the links named.
 type Claim struct {
 	Addr  netip.Addr
-	Links []string // interface names, sorted; at least one
+	Links []string // interface names, sorted; at least one, unless Input.Links is nil
 }
 
 func (c Claim) equal(o Claim) bool { return c.Addr == o.Addr && slices.Equal(c.Links, o.Links) }
@@ -81,10 +91,12 @@ type Decision struct {
 	Service  string     // namespace/name
 	Addr     netip.Addr // invalid: the Service has none
 	Pool     string     // empty: in no pool
-	Announce bool
+	Announce bool       // by BGP
+	Claim    bool       // at layer 2
+	Owner    string     // at layer 2, whichever node it is; empty: none
 	Reason   Reason
 	Detail   string       // what a person needs beside the Reason; may be empty
-	Weight   uint32       // this node's, exact; 0 unless Announce. Damp may hold the announced one back.
+	Weight   uint32       // this node's, exact; 0 unless it announces. Damp may hold the announced one back.
 	Nodes    []NodeWeight // every node that announces the address, sorted by name
 }
 
@@ -99,7 +111,8 @@ func Compute(in Input) Table {
 	if in.Config == nil {
 		return Table{}
 	}
-	nodes := nodesOf(in.Cluster.Nodes)
+	nodes := nodesOf(in.Cluster.Nodes, in.Config.Nodes)
+	pools := selected(nodes, in.Config)
 	t := Table{
 		Self:     in.Self,
 		ASN:      in.Config.BGP.ASN,
@@ -113,11 +126,20 @@ func Compute(in Input) Table {
 	byAddr, waiting := sharers(in.Cluster.Services)
 	t.Decisions = waiting
 	for addr, services := range byAddr {
-		t.Decisions = append(t.Decisions, decide(in, nodes, addr, services)...)
+		a := asked{in: in, nodes: nodes, pool: in.Config.PoolOf(addr), addr: addr, family: cluster.FamilyOf(addr)}
+		if a.pool != nil {
+			a.nodes = pools[a.pool.Name]
+		}
+		decisions, claim := a.decide(services)
+		t.Decisions = append(t.Decisions, decisions...)
+		if claim != nil {
+			t.Claims = append(t.Claims, *claim)
+		}
 	}
 	slices.SortFunc(t.Decisions, func(a, b Decision) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), a.Addr.Compare(b.Addr))
 	})
+	slices.SortFunc(t.Claims, func(a, b Claim) int { return a.Addr.Compare(b.Addr) })
 	t.Routes = routes(t.Decisions, t.Sessions)
 	return t
 }

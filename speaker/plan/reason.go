@@ -21,6 +21,11 @@ const (
 	NodeNetworkUnavailable Reason = "NodeNetworkUnavailable"
 	// NodeNotReady: the node is not Ready while others are.
 	NodeNotReady Reason = "NodeNotReady"
+	// NodeCordoned: the node is cordoned, and the configuration says that such
+	// nodes leave.
+	NodeCordoned Reason = "NodeCordoned"
+	// NodeNotSelected: the nodeSelector of the pool does not select the node.
+	NodeNotSelected Reason = "NodeNotSelected"
 	// NoReadyEndpoint: no endpoint of the Service takes connections, on any node
 	// that may announce.
 	NoReadyEndpoint Reason = "NoReadyEndpoint"
@@ -32,6 +37,15 @@ const (
 	SharerNotServed Reason = "SharerNotServed"
 	// NoPeer: the configuration names no BGP peer.
 	NoPeer Reason = "NoPeer"
+	// Layer2Off: the pool is announced at layer 2 only, and the speakers run
+	// without gossip, so that nobody could tell who owns an address.
+	Layer2Off Reason = "Layer2Off"
+	// NotOwner: the pool is announced at layer 2 only, and another node, or none,
+	// owns the address.
+	NotOwner Reason = "NotOwner"
+	// NoUsableLink: this node owns the address at layer 2, but has no link that can
+	// carry it, so nobody answers for it.
+	NoUsableLink Reason = "NoUsableLink"
 	// Announced: the address is announced from this node.
 	Announced Reason = "Announced"
 )
@@ -40,7 +54,8 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		NoAddress, AddressNotInPool, NodeUnknown, NodeExcluded, NodeNetworkUnavailable, NodeNotReady,
-		NoReadyEndpoint, NoReadyEndpointOnNode, SharerNotServed, NoPeer, Announced,
+		NodeCordoned, NodeNotSelected, NoReadyEndpoint, NoReadyEndpointOnNode, SharerNotServed, NoPeer,
+		Layer2Off, NotOwner, NoUsableLink, Announced,
 	}
 }
 
@@ -59,6 +74,10 @@ func (r Reason) Remedy() string {
 		return "wait for the network plugin to set the node's condition NetworkUnavailable to False"
 	case NodeNotReady:
 		return "find out why the kubelet of the node does not report Ready"
+	case NodeCordoned:
+		return "uncordon the node, or set nodes.cordoned to keep"
+	case NodeNotSelected:
+		return "label the node as the pool's nodeSelector wants it, if it shall announce"
 	case NoReadyEndpoint:
 		return "check the selector and the readiness probes of the Service's pods"
 	case NoReadyEndpointOnNode:
@@ -67,6 +86,12 @@ func (r Reason) Remedy() string {
 		return "run pods of every Service that shares the address on the same nodes, or give the Services addresses of their own"
 	case NoPeer:
 		return "add the router to peers in the configuration"
+	case Layer2Off:
+		return "install manifests/overlays/layer2, which gives the speakers a key for their gossip"
+	case NotOwner:
+		return "nothing, if another node owns the address; else start the speakers of the nodes that can serve it"
+	case NoUsableLink:
+		return "give the node an interface in the address's subnet, check the pool's interfaces, or leave the node out by its nodeSelector"
 	case Announced:
 		return "nothing"
 	default:
