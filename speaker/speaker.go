@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -40,8 +42,17 @@ type Options struct {
 	Node       string             // required: the name of this Node
 	Source     Source             // required
 	Announcers []Announcer        // applied in this order
+	Members    Members            // nil: there is no gossip, and so no layer 2
+	Links      Links              // nil: they are not known
 	Log        *slog.Logger       // nil: discard
 	Applied    func(State, error) // after each Apply, for metrics; nil: nothing
+
+	// Took is told of the addresses that this node has begun to answer for at
+	// layer 2, one call for each Service, at a limited rate. nil: nothing.
+	Took func(s cluster.Service, note string)
+	// Joined is called when a member has come, or has come back: while it was
+	// away it may have answered for what we answer for. nil: nothing.
+	Joined func()
 }
 
 // Speaker announces what one node must announce.
@@ -57,6 +68,8 @@ type Speaker struct {
 	applied    plan.Table
 	failed     bool
 	backoff    time.Duration
+	alive      map[string]bool
+	takeovers  takeovers
 }
 
 // State is what the speaker did last, for /state and metrics.
@@ -66,7 +79,8 @@ type State struct {
 	ConfigError string     // why a newer one is not in force; empty: it is
 	Table       plan.Table // as applied, with the weights announced
 	Holds       plan.Holds
-	Doubted     int    // endpoints and nodes that count as ready although the API server says otherwise
+	Doubted     int // endpoints and nodes that count as ready although the API server says otherwise
+	Alive       []string
 	Error       string // of the last Apply; empty: it worked
 	At          time.Time
 }
@@ -104,16 +118,21 @@ const (
 func (s *Speaker) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.o.Source.Wake():
-		case <-timer.C:
+	members, links := s.membersWake(), s.linksWake()
+	for urgent := false; ; {
+		if !urgent {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-s.o.Source.Wake():
+			case <-members:
+			case <-links:
+			case <-timer.C:
+			}
 		}
 		begun := time.Now()
 		next := s.step(ctx, begun)
-		if !sleep(ctx, pause(time.Since(begun))) {
+		if urgent = rest(ctx, pause(time.Since(begun)), members); ctx.Err() != nil {
 			return nil
 		}
 		timer.Stop()
@@ -127,15 +146,17 @@ func pause(took time.Duration) time.Duration {
 	return min(max(pauseFloor, pauseFactor*took), pauseMost)
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
+// rest waits, but not while a member may have died: that ends it, and is urgent.
+func rest(ctx context.Context, d time.Duration, members <-chan struct{}) (urgent bool) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return false
 	case <-t.C:
+	case <-members:
 		return true
 	}
+	return false
 }
 
 // step computes and applies once. It returns when to do so again without an
@@ -153,11 +174,18 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 	}
 	state.ConfigHash = s.config.Hash()
 	snapshot, reconsider := s.doubt(snapshot, now)
-	table := plan.Compute(plan.Input{Self: s.o.Node, Config: s.config, Cluster: snapshot})
+	joined := s.look()
+	table := plan.Compute(s.input(snapshot))
 	table, holds, due := plan.Damp(s.holds, table, s.config.BGP.Weights, now)
 	next := earlier(reconsider, due)
 	s.holds = holds
 	state.Table, state.Holds, state.Doubted, state.At = table, holds, s.doubts.Held(), now
+	state.Alive = slices.Sorted(maps.Keys(s.alive))
+	if joined && s.o.Joined != nil {
+		defer s.o.Joined()
+	}
+	// Also of a table that is the same: others may own what they did not before.
+	defer s.tell(s.applied.Claims, table, snapshot.Services, now)
 	if !s.failed && table.Same(s.applied) {
 		s.state.Store(&state)
 		return next
@@ -258,4 +286,5 @@ func (s *Speaker) logChange(t plan.Table) {
 	for k := range before {
 		s.o.Log.Info("route withdrawn", "prefix", k.prefix, "peer", k.peer)
 	}
+	s.logClaims(t)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,6 +21,8 @@ import (
 	"github.com/heraldlb/herald/internal/serve"
 	"github.com/heraldlb/herald/speaker"
 	"github.com/heraldlb/herald/speaker/bgp"
+	"github.com/heraldlb/herald/speaker/l2"
+	"github.com/heraldlb/herald/speaker/members"
 )
 
 func main() {
@@ -43,6 +46,8 @@ func main() {
 type options struct {
 	*daemon.Flags
 	node, configMap string
+	gossipKeyFile   string
+	gossipPort      uint
 }
 
 func parseFlags(args []string, errOut io.Writer) (options, error) {
@@ -50,12 +55,18 @@ func parseFlags(args []string, errOut io.Writer) (options, error) {
 	f := o.Set()
 	f.StringVar(&o.node, "node", os.Getenv("NODE_NAME"), "`name` of the Node that this speaker runs on (default $NODE_NAME)")
 	f.StringVar(&o.configMap, "config-map", "herald-accepted", "`name` of the ConfigMap that the allocator publishes")
-	return o, o.Parse(args, func() error {
-		if o.node == "" {
+	f.StringVar(&o.gossipKeyFile, "gossip-key-file", "", "`file` with the key of the speakers' gossip: base64 of 32 bytes; empty: no gossip and no layer 2")
+	f.UintVar(&o.gossipPort, "gossip-port", members.DefaultPort, "`port` of the gossip, UDP and TCP, the same on every node")
+	err := o.Parse(args, func() error {
+		switch {
+		case o.node == "":
 			return errors.New("--node is required: the name of the Node that this speaker runs on")
+		case o.gossipPort < 1 || o.gossipPort > math.MaxUint16:
+			return fmt.Errorf("--gossip-port %d: want 1 to 65535", o.gossipPort)
 		}
 		return nil
 	})
+	return o, err
 }
 
 // run wires the parts together and runs them until ctx is done or one fails.
@@ -69,24 +80,59 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	sp, err := speaker.New(speaker.Options{Node: o.node, Source: source{watcher}, Announcers: []speaker.Announcer{announcer}, Log: log})
+	ll, err := newLayer2(o, client, watcher, log)
 	if err != nil {
 		return err
 	}
+	so := speaker.Options{Node: o.node, Source: source{watcher}, Announcers: []speaker.Announcer{announcer}, Log: log, Took: took(client)}
+	if ll != nil {
+		so.Announcers = append(so.Announcers, ll.announcer)
+		so.Members, so.Links = ll.gossip, ll.links
+		so.Joined = func() { ll.announcer.Reannounce("a member has joined") }
+	}
+	sp, err := speaker.New(so)
+	if err != nil {
+		return err
+	}
+	if ll != nil {
+		ll.gossip.ready = func() bool { return sp.State().ConfigHash != "" && len(ll.links.watcher.Links()) > 0 }
+	}
 	server := serve.New(serve.Options{
 		Address: o.Address,
-		Metrics: registry(sp, announcer, watcher),
+		Metrics: registry(sp, announcer, watcher, ll),
 		Healthy: announcer.Healthy,
 		Ready:   func() error { return ready(watcher, sp) },
-		State:   func() any { return state{sp.State(), announcer.Peers()} },
+		State:   func() any { return stateOf(sp, announcer, ll) },
 		Log:     log,
 	})
-	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{watcher.Run, announcer.Run, sp.Run, server.Run} {
-		g.Go(func() error { return part(ctx) })
+	parts := []func(context.Context) error{watcher.Run, client.RunEvents, announcer.Run, sp.Run, server.Run}
+	if ll != nil {
+		parts = append(parts, ll.parts()...)
 	}
 	log.Info("speaker started", "node", o.node)
-	return g.Wait()
+	return runAll(ctx, ll, parts)
+}
+
+// runAll runs the parts until ctx is done or one of them fails. Only then do
+// they learn of it: the others shall take our addresses over while we still
+// answer for them.
+func runAll(ctx context.Context, ll *layer2, parts []func(context.Context) error) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, work := errgroup.WithContext(work)
+	for _, part := range parts {
+		g.Go(func() error { return part(work) })
+	}
+	select {
+	case <-ctx.Done():
+	case <-work.Done():
+	}
+	var left error
+	if ll != nil {
+		left = ll.gossip.leave(work)
+	}
+	stop()
+	return errors.Join(left, g.Wait())
 }
 
 // source adapts a Watcher to what the speaker needs.
@@ -100,7 +146,18 @@ func (s source) Config() (string, bool) {
 // state is /state.
 type state struct {
 	speaker.State
-	Peers []bgp.PeerStatus
+	Peers   []bgp.PeerStatus
+	Links   []l2.LinkStats // on which addresses are, or were, answered for
+	Members *members.State // nil: no gossip
+}
+
+func stateOf(sp *speaker.Speaker, b *bgp.Announcer, ll *layer2) state {
+	st := state{State: sp.State(), Peers: b.Peers()}
+	if ll != nil {
+		m := ll.gossip.State()
+		st.Links, st.Members = ll.announcer.Stats(), &m
+	}
+	return st
 }
 
 // ready tells whether this speaker announces what it should. A session that is

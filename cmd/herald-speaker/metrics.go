@@ -16,12 +16,13 @@ type observed struct {
 	speaker *speaker.Speaker
 	bgp     *bgp.Announcer
 	watcher *kube.Watcher
+	layer2  *layer2 // nil: off
 }
 
-func registry(sp *speaker.Speaker, b *bgp.Announcer, w *kube.Watcher) *prometheus.Registry {
+func registry(sp *speaker.Speaker, b *bgp.Announcer, w *kube.Watcher, ll *layer2) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		observed{sp, b, w})
+		observed{sp, b, w, ll})
 	return r
 }
 
@@ -42,10 +43,20 @@ var (
 		"1 while the BGP session is Established.", []string{"peer", "address"}, nil)
 	peerRoutes = prometheus.NewDesc("herald_bgp_routes_announced",
 		"Prefixes announced to the peer.", []string{"peer", "address"}, nil)
+	claims = prometheus.NewDesc("herald_l2_addresses",
+		"Addresses that this node answers for at layer 2.", nil, nil)
+	rivals = prometheus.NewDesc("herald_l2_rivals",
+		"Addresses of this node for which another interface answers too.", []string{"link"}, nil)
+	conflicts = prometheus.NewDesc("herald_l2_conflicts_total",
+		"Reports of another interface that answers for an address of this node.", nil, nil)
+	membersAlive = prometheus.NewDesc("herald_members_alive",
+		"Nodes that the gossip knows to be alive, this one included.", nil, nil)
+	memberDeaths = prometheus.NewDesc("herald_member_deaths_total",
+		"Members that failed without leaving.", nil, nil)
 )
 
 func (o observed) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes} {
+	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, claims, rivals, conflicts, membersAlive, memberDeaths} {
 		ch <- d
 	}
 }
@@ -69,6 +80,22 @@ func (o observed) Collect(ch chan<- prometheus.Metric) {
 		gauge(peerUp, flag01(p.State == bgp.Established), p.Name, p.Address.String())
 		gauge(peerRoutes, float64(p.Routes), p.Name, p.Address.String())
 	}
+	if o.layer2 != nil {
+		o.collectLayer2(ch, st)
+	}
+}
+
+func (o observed) collectLayer2(ch chan<- prometheus.Metric, st speaker.State) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	send(claims, prometheus.GaugeValue, float64(len(st.Table.Claims)))
+	for _, l := range o.layer2.announcer.Stats() {
+		send(rivals, prometheus.GaugeValue, float64(l.Rivals), l.Link)
+	}
+	send(conflicts, prometheus.CounterValue, float64(o.layer2.conflicts.Load()))
+	send(membersAlive, prometheus.GaugeValue, float64(len(st.Alive)))
+	send(memberDeaths, prometheus.CounterValue, float64(o.layer2.gossip.State().Deaths))
 }
 
 // byReason has every Reason, also those that nothing has now: a series that

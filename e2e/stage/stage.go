@@ -48,11 +48,7 @@ type Stage struct {
 // replica runs and every speaker's session is up.
 func Install(ctx context.Context, l *lab.Lab, config string) (*Stage, error) {
 	s := &Stage{l}
-	dir, err := manifests()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := l.Kubectl(ctx, "apply", "-k", filepath.Join(dir, "base")); err != nil {
+	if err := s.applyManifests(ctx, "base"); err != nil {
 		return nil, err
 	}
 	if err := s.Configure(ctx, config); err != nil {
@@ -61,12 +57,19 @@ func Install(ctx context.Context, l *lab.Lab, config string) (*Stage, error) {
 	return s, s.WaitInstalled(ctx)
 }
 
+func (s *Stage) applyManifests(ctx context.Context, folder string) error {
+	dir, err := manifests()
+	if err != nil {
+		return err
+	}
+	_, err = s.Kubectl(ctx, "apply", "-k", filepath.Join(dir, folder))
+	return err
+}
+
 // WaitInstalled waits until every replica runs and every session is up.
 func (s *Stage) WaitInstalled(ctx context.Context) error {
-	for _, what := range []string{"deployment/herald-allocator", "daemonset/herald-speaker"} {
-		if _, err := s.Kubectl(ctx, "-n", "herald-system", "rollout", "status", what, "--timeout=60s"); err != nil {
-			return err
-		}
+	if err := s.WaitReplicas(ctx); err != nil {
+		return err
 	}
 	return Wait(ctx, 20*time.Second, func() error {
 		out, err := s.Vtysh(ctx, "show bgp summary json")
@@ -78,6 +81,16 @@ func (s *Stage) WaitInstalled(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// WaitReplicas waits until every replica runs.
+func (s *Stage) WaitReplicas(ctx context.Context) error {
+	for _, what := range []string{"deployment/herald-allocator", "daemonset/herald-speaker"} {
+		if _, err := s.Kubectl(ctx, "-n", "herald-system", "rollout", "status", what, "--timeout=60s"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func manifests() (string, error) {

@@ -22,13 +22,13 @@ func TestAnnounceFaults(t *testing.T) {
 	})
 	wantFaults(t, inPool+"  announce: [l2]\n", map[string][]string{
 		"interfaces: [eth0, 'bond?', 'ens*', eth0.7, br-lan]": nil,
-		"excludeInterfaces: ['wl*']":                        nil,
-		"interfaces: []":                                    {`pools[0].interfaces: empty; leave it out`},
-		"interfaces: eth0":                                  {`pools[0].interfaces: "eth0": a string; write a list`},
-		"interfaces: ['']":                                  {`pools[0].interfaces[0]: "": write the name of an interface, in which * stands for any characters and ? for one`},
-		"interfaces: ['eth[01]']":                           {`pools[0].interfaces[0]: "eth[01]": write the name of an interface, in which * stands for any characters and ? for one`},
-		"interfaces: [a/b]":                                 {`pools[0].interfaces[0]: "a/b": write the name of an interface, in which * stands for any characters and ? for one`},
-		"excludeInterfaces: [a, a]":                         {`pools[0].excludeInterfaces[1]: "a": pools[0].excludeInterfaces[0] has it already; it must be unique`},
+		"excludeInterfaces: ['wl*']":                          nil,
+		"interfaces: []":                                      {`pools[0].interfaces: empty; leave it out`},
+		"interfaces: eth0":                                    {`pools[0].interfaces: "eth0": a string; write a list`},
+		"interfaces: ['']":                                    {`pools[0].interfaces[0]: "": write the name of an interface, in which * stands for any characters and ? for one`},
+		"interfaces: ['eth[01]']":                             {`pools[0].interfaces[0]: "eth[01]": write the name of an interface, in which * stands for any characters and ? for one`},
+		"interfaces: [a/b]":                                   {`pools[0].interfaces[0]: "a/b": write the name of an interface, in which * stands for any characters and ? for one`},
+		"excludeInterfaces: [a, a]":                           {`pools[0].excludeInterfaces[1]: "a": pools[0].excludeInterfaces[0] has it already; it must be unique`},
 	})
 }
 

@@ -1,0 +1,131 @@
+package layer2
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/e2e/internal/flows"
+	"github.com/heraldlb/herald/e2e/lab"
+	"github.com/heraldlb/herald/e2e/stage"
+)
+
+// serve creates a Local Service of both families with a pod on each of the nodes.
+func serve(t *testing.T, name string, nodes ...string) []netip.Addr {
+	t.Helper()
+	perNode := map[string]int{}
+	for _, n := range nodes {
+		perNode[n] = 1
+	}
+	must(t, herald.RunPods(t.Context(), name, perNode))
+	must(t, herald.Create(t.Context(), stage.Service{Name: name}))
+	addrs, err := herald.WaitAddrs(t.Context(), name, 2)
+	must(t, err)
+	for _, a := range addrs {
+		waitOwner(t, a, nodes...)
+		waitServed(t, a)
+	}
+	return addrs
+}
+
+func waitServed(t *testing.T, a netip.Addr) {
+	t.Helper()
+	var first flows.First
+	must(t, herald.Run(t.Context(), lab.LANClient, &first, "flows", "probe", "--until-first-success", "--duration", "20s",
+		"--target", netip.AddrPortFrom(a, 80).String()))
+}
+
+// outage does something while a client on the link opens a connection to the
+// address every 10 ms, and returns for how long it got no answer.
+func outage(t *testing.T, a netip.Addr, lasting time.Duration, do func()) time.Duration {
+	t.Helper()
+	var got flows.Probe
+	probe := make(chan error, 1)
+	go func() {
+		probe <- herald.Run(t.Context(), lab.LANClient, &got, "flows", "probe", "--interval", "10ms",
+			"--duration", lasting.String(), "--target", netip.AddrPortFrom(a, 80).String())
+	}()
+	time.Sleep(time.Second)
+	do()
+	must(t, <-probe)
+	if got.Sent == 0 {
+		t.Fatal("nothing was sent")
+	}
+	t.Logf("%d probes, %d lost, outages %+v", got.Sent, got.Lost, got.Outages)
+	return time.Duration(got.LongestMS * float64(time.Millisecond))
+}
+
+func TestOneNodeAnswers(t *testing.T) {
+	addrs := serve(t, "one", "n1", "n2", "n3")
+	for _, a := range addrs {
+		owner := waitOwner(t, a, "n1", "n2", "n3")
+		t.Logf("%s answers for %s", owner, a)
+		must(t, stage.Wait(t.Context(), 5*time.Second, func() error {
+			out, err := herald.Kubectl(t.Context(), "get", "events", "--field-selector", "reason=AddressClaimed")
+			if err == nil && !strings.Contains(out, owner+" answers for "+a.String()) {
+				t.Log(out)
+			}
+			return err
+		}))
+	}
+	owners := map[string]bool{}
+	for i := range 8 {
+		name := "one-" + string(rune('a'+i))
+		must(t, herald.Create(t.Context(), stage.Service{Name: name, App: "one", SingleStack: true}))
+		got, err := herald.WaitAddrs(t.Context(), name, 1)
+		must(t, err)
+		owners[waitOwner(t, got[0], "n1", "n2", "n3")] = true
+	}
+	if len(owners) < 2 {
+		t.Errorf("eight addresses are all owned by %v", owners)
+	}
+}
+
+func TestALocalServiceFollowsItsPods(t *testing.T) {
+	a := serve(t, "follow", "n1", "n3")[0]
+	owner := waitOwner(t, a, "n1", "n3")
+	other := map[string]string{"n1": "n3", "n3": "n1"}[owner]
+	must(t, herald.RemovePod(t.Context(), "follow-"+owner+"-0"))
+	begun := time.Now()
+	waitOwner(t, a, other)
+	t.Logf("%s answers %.2f s after the deletion of the last pod on %s", other, time.Since(begun).Seconds(), owner)
+	waitServed(t, a)
+}
+
+func TestASpeakerStopsGracefully(t *testing.T) {
+	a := serve(t, "graceful", "n1", "n2", "n3")[0]
+	owner := waitOwner(t, a, "n1", "n2", "n3")
+	pods, err := herald.Pods(t.Context())
+	must(t, err)
+	i := slices.IndexFunc(pods, func(p lab.Pod) bool { return p.Node == owner && strings.HasPrefix(p.Name, "herald-speaker") })
+	took := outage(t, a, 5*time.Second, func() {
+		must(t, herald.RemovePod(t.Context(), pods[i].Namespace+"/"+pods[i].Name))
+	})
+	t.Logf("outage while the speaker of the owner %s was replaced: %s", owner, took)
+	if took >= 500*time.Millisecond {
+		t.Errorf("the outage was %s, want less than 0.5 s", took)
+	}
+	must(t, herald.WaitReplicas(t.Context()))
+	waitOwner(t, a, "n1", "n2", "n3")
+}
+
+func TestTheOwnerLosesPower(t *testing.T) {
+	a := serve(t, "power", "n1", "n2", "n3")[0]
+	var outages []time.Duration
+	for range 3 {
+		owner := waitOwner(t, a, "n1", "n2", "n3")
+		took := outage(t, a, 4*time.Second, func() { must(t, herald.PowerOff(t.Context(), owner)) })
+		t.Logf("outage after %s lost its power: %s", owner, took)
+		outages = append(outages, took)
+		must(t, herald.PowerOn(t.Context(), owner))
+		must(t, herald.WaitReplicas(t.Context()))
+		must(t, herald.WaitPods(t.Context(), 60*time.Second, "power-n1-0", "power-n2-0", "power-n3-0"))
+		waitServed(t, a)
+	}
+	slices.Sort(outages)
+	if median := outages[1]; median >= time.Second {
+		t.Errorf("the median outage was %s, want less than 1 s: %v", median, outages)
+	}
+}

@@ -1,0 +1,43 @@
+package stage
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+
+	"github.com/heraldlb/herald/e2e/lab"
+)
+
+// Layer2Config has a pool in the nodes' own network, and no router.
+const Layer2Config = `apiVersion: heraldlb.io/v1
+pools:
+- name: lan
+  ranges: [10.77.0.128/25, "fd77::1000/116"]
+  announce: [l2]
+`
+
+// InstallLayer2 makes the key of the gossip, applies manifests/overlays/layer2
+// and Layer2Config, and waits until every replica runs.
+func InstallLayer2(ctx context.Context, l *lab.Lab) (*Stage, error) {
+	s := &Stage{l}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	for _, o := range []object{
+		{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": "herald-system"}},
+		{
+			"apiVersion": "v1", "kind": "Secret", "metadata": object{"name": "herald-gossip", "namespace": "herald-system"},
+			"stringData": object{"key": base64.StdEncoding.EncodeToString(key)},
+		},
+	} {
+		if err := s.apply(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.applyManifests(ctx, "overlays/layer2"); err != nil {
+		return nil, err
+	}
+	if err := s.Configure(ctx, Layer2Config); err != nil {
+		return nil, err
+	}
+	return s, s.WaitReplicas(ctx)
+}

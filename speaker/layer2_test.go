@@ -1,0 +1,167 @@
+package speaker
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+const layer2Conf = `
+apiVersion: heraldlb.io/v1
+pools: [{name: public, ranges: [198.51.100.0/24], announce: [l2]}]
+`
+
+// gossip is what the test says of the members.
+type gossip struct {
+	mu    sync.Mutex
+	alive map[string]bool
+	wake  chan struct{}
+}
+
+func (g *gossip) Alive() map[string]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.alive)
+}
+
+func (g *gossip) Wake() <-chan struct{} { return g.wake }
+
+func (g *gossip) set(nodes ...string) {
+	g.mu.Lock()
+	g.alive = map[string]bool{}
+	for _, n := range nodes {
+		g.alive[n] = true
+	}
+	g.mu.Unlock()
+	g.wake <- struct{}{}
+}
+
+type oneLink struct{}
+
+func (oneLink) Usable(netip.Addr, []string, []string) []string { return []string{"eth0"} }
+func (oneLink) Wake() <-chan struct{}                          { return nil }
+
+// claimed records the number of claims of each table, and when it came.
+type claimed struct {
+	got []int
+	at  []time.Time
+}
+
+func (c *claimed) Apply(_ context.Context, t plan.Table) error {
+	c.got, c.at = append(c.got, len(t.Claims)), append(c.at, time.Now())
+	return nil
+}
+
+// layer2World is a speaker on the node that owns the address while n1 and n2 live.
+type layer2World struct {
+	*world
+	*gossip
+	*claimed
+	node, other string
+	notes       []string
+	joined      int
+}
+
+func runLayer2(t *testing.T, body func(t *testing.T, w *layer2World)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &layer2World{
+			world:   &world{wake: make(chan struct{}, 1), conf: layer2Conf, snap: pods(1), synced: true},
+			gossip:  &gossip{alive: map[string]bool{}, wake: make(chan struct{}, 1)},
+			claimed: &claimed{},
+		}
+		w.node = plan.Owner(netip.MustParseAddr("198.51.100.10"), [6]byte{}, []plan.NodeWeight{{Node: "n1", Weight: 1}, {Node: "n2", Weight: 1}})
+		w.other = map[string]string{"n1": "n2", "n2": "n1"}[w.node]
+		s, err := New(Options{
+			Node: w.other, Source: w.world, Members: w.gossip, Links: oneLink{}, Announcers: []Announcer{w.claimed},
+			Took:   func(s cluster.Service, note string) { w.notes = append(w.notes, s.Key()+": "+note) },
+			Joined: func() { w.joined++ },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		synctest.Wait()
+		body(t, w)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func (w *layer2World) want(t *testing.T, claims ...int) {
+	t.Helper()
+	synctest.Wait()
+	if !slices.Equal(w.got, claims) {
+		t.Fatalf("claims %v, want %v", w.got, claims)
+	}
+}
+
+func TestNothingIsOwnedBeforeTheGossipKnows(t *testing.T) {
+	runLayer2(t, func(t *testing.T, w *layer2World) {
+		time.Sleep(time.Minute)
+		w.want(t, 0)
+		w.gossip.set("n1", "n2")
+		time.Sleep(time.Minute)
+		w.want(t, 0)
+	})
+}
+
+func TestADeadOwnerIsReplacedAtOnce(t *testing.T) {
+	runLayer2(t, func(t *testing.T, w *layer2World) {
+		w.gossip.set("n1", "n2")
+		time.Sleep(time.Minute)
+		w.world.set(func() {}) // the pause begins
+		synctest.Wait()
+		begun := time.Now()
+		w.gossip.set(w.other)
+		w.want(t, 0, 1)
+		if late := w.at[1].Sub(begun); late != 0 {
+			t.Errorf("applied %v late", late)
+		}
+		want := []string{"default/web: " + w.other + " answers for 198.51.100.10, since " + w.node + " is gone"}
+		if !slices.Equal(w.notes, want) {
+			t.Errorf("told %q, want %q", w.notes, want)
+		}
+		w.gossip.set("n1", "n2")
+		w.want(t, 0, 1, 0)
+	})
+}
+
+func TestJoinedIsCalledWhenSomebodyComesBack(t *testing.T) {
+	runLayer2(t, func(t *testing.T, w *layer2World) {
+		for i, nodes := range []string{"n1 n2", "n1 n2", "n1", "n1 n2", "n2 n1"} {
+			w.gossip.set(strings.Fields(nodes)...)
+			synctest.Wait()
+			if want := []int{0, 0, 0, 1, 1}[i]; w.joined != want {
+				t.Errorf("after %q Joined was called %d times, want %d", nodes, w.joined, want)
+			}
+		}
+	})
+}
+
+func TestNotMoreIsToldThanAnybodyReads(t *testing.T) {
+	var o takeovers
+	now := time.Unix(0, 0)
+	told := 0
+	for range 1000 {
+		if o.allow(now) {
+			told++
+		}
+	}
+	if told != tellMost || !o.allow(now.Add(time.Minute)) {
+		t.Errorf("told %d in a minute, want %d, and more in the next", told, tellMost)
+	}
+}
