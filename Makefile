@@ -50,8 +50,12 @@ test-pure: setup ## no root needed
 
 .PHONY: test-go
 test-go: lab ## the product's module, with the race detector
+	@echo "== tests of the product: compiling"
+	@CGO_ENABLED=1 $(GO) test -race -run '^$$' ./... > /dev/null
 	@echo "== tests of the product"
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+	# One package after the other: many of them bring up routers and API servers,
+	# and wait for them.
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p 1 -timeout 20m ./...
 
 .PHONY: test-lab
 test-lab: lab ## the whole, in the lab
