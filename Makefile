@@ -24,6 +24,14 @@ setup: ## find a C compiler and a fitting Go, or install them
 build: setup ## bin/herald-allocator, bin/herald-speaker, bin/heraldctl
 	$(GO) build -trimpath -ldflags "-s -w -X github.com/heraldlb/herald/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/...
 
+IMAGE_TAG ?= v0.1.0
+
+.PHONY: images
+images: build ## container images of the daemons; needs docker
+	for b in herald-allocator herald-speaker; do \
+		docker build --build-arg BINARY=$$b -t heraldlb/$$b:$(IMAGE_TAG) . || exit 1; \
+	done
+
 .PHONY: lab
 lab: build ## everything that the lab needs; the first time it compiles Kubernetes
 	cd e2e && $(GO) run ./cmd/lab build
