@@ -24,6 +24,14 @@ setup: ## find a C compiler and a fitting Go, or install them
 build: setup ## bin/herald-allocator, bin/herald-speaker, bin/heraldctl
 	$(GO) build -trimpath -ldflags "-s -w -X github.com/heraldlb/herald/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/...
 
+IMAGE_TAG ?= v0.1.0
+
+.PHONY: images
+images: build ## container images of the daemons; needs docker
+	for b in herald-allocator herald-speaker; do \
+		docker build --build-arg BINARY=$$b -t heraldlb/$$b:$(IMAGE_TAG) . || exit 1; \
+	done
+
 .PHONY: lab
 lab: build ## everything that the lab needs; the first time it compiles Kubernetes
 	cd e2e && $(GO) run ./cmd/lab build
@@ -50,8 +58,12 @@ test-pure: setup ## no root needed
 
 .PHONY: test-go
 test-go: lab ## the product's module, with the race detector
+	@echo "== tests of the product: compiling"
+	@CGO_ENABLED=1 $(GO) test -race -run '^$$' ./... > /dev/null
 	@echo "== tests of the product"
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+	# One package after the other: many of them bring up routers and API servers,
+	# and wait for them.
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p 1 -timeout 20m ./...
 
 .PHONY: test-lab
 test-lab: lab ## the whole, in the lab

@@ -54,7 +54,7 @@ type (
 		ASN              uint32 `yaml:"asn"`
 		Port             uint16 `yaml:"port"`
 		HoldTime         string `yaml:"holdTime"`
-		KeepaliveTime    string `yaml:"keepaliveTime,omitempty"`
+		KeepaliveTime    string `yaml:"keepaliveTime"`
 		ConnectRetryTime string `yaml:"connectRetryTime"`
 		LinkBandwidth    string `yaml:"linkBandwidth"`
 	}
@@ -154,11 +154,9 @@ func (p Peer) wire() wirePeer {
 		ASN:              p.ASN,
 		Port:             p.Port,
 		HoldTime:         short(p.HoldTime),
+		KeepaliveTime:    short(p.KeepaliveTime),
 		ConnectRetryTime: short(p.ConnectRetryTime),
 		LinkBandwidth:    string(p.LinkBandwidth),
-	}
-	if p.KeepaliveTime > 0 { // none without a hold time
-		w.KeepaliveTime = short(p.KeepaliveTime)
 	}
 	return w
 }

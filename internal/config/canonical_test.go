@@ -143,7 +143,7 @@ func randomPool(r *rand.Rand, i int) Pool {
 }
 
 func randomPeer(r *rand.Rand, i int) Peer {
-	hold := time.Duration([]int{0, 3, 90, 65535}[r.Intn(4)]) * time.Second
+	hold := time.Duration([]int{3, 9, 90, 65535}[r.Intn(4)]) * time.Second
 	p := Peer{
 		Name:             fmt.Sprintf("p%d", i),
 		Address:          netip.MustParseAddr([]string{"10.0.0.1", "2001:db9::1"}[i]),

@@ -89,9 +89,9 @@ type Peer struct {
 	Address          netip.Addr
 	Port             uint16        // default 179
 	ASN              uint32        // the peer's; equal to BGP.ASN: iBGP
-	HoldTime         time.Duration // default 90 s (RFC 4271 section 10); whole seconds, 0 or 3 s and up
+	HoldTime         time.Duration // default 90 s (RFC 4271 section 10); whole seconds, 3 s and up: gobgp cannot do without
 	KeepaliveTime    time.Duration // default a third of HoldTime
-	ConnectRetryTime time.Duration // default 5 s; RFC 4271 suggests 120 s, far too slow for a rack
+	ConnectRetryTime time.Duration // default 5 s; RFC 4271 suggests 120 s, far too slow for a rack; gobgp takes less than 2 s for 2 s
 	LinkBandwidth    LinkBandwidth // default NonTransitive
 }
 

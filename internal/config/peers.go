@@ -63,10 +63,7 @@ func (r *peerReader) peer(s spot) Peer {
 // refuseKeepalive complains of a keepalive time that does not go with the hold
 // time.
 func (s spot) refuseKeepalive(p Peer) {
-	switch {
-	case p.HoldTime == 0 && p.KeepaliveTime > 0:
-		s.fault("%q: a session with holdTime 0s sends no keepalives (RFC 4271 section 4.4); leave it out", s.node.Value)
-	case p.HoldTime > 0 && p.KeepaliveTime >= p.HoldTime:
+	if p.KeepaliveTime >= p.HoldTime {
 		s.fault("%q: not less than the holdTime, %s; write %s", s.node.Value, short(p.HoldTime), short(third(p.HoldTime)))
 	}
 }
@@ -134,8 +131,8 @@ func (s spot) port() uint16 {
 
 func (s spot) holdTime() (time.Duration, bool) {
 	d, ok := s.duration(0, maxTimer, time.Second)
-	if ok && d > 0 && d < minHoldTime {
-		s.fault("%q: write 0s or at least 3s (RFC 4271 section 4.2)", s.node.Value)
+	if ok && d < minHoldTime {
+		s.fault("%q: write at least 3s (RFC 4271 section 4.2)", s.node.Value)
 		return 0, false
 	}
 	return d, ok

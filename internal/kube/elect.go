@@ -210,14 +210,30 @@ func (e *elector) reread(ctx context.Context) (held bool, err error) {
 func (e *elector) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	nobody := ""
-	lease := e.lease.DeepCopy()
-	lease.Spec.HolderIdentity = &nobody
-	if _, err := e.leases.Update(ctx, lease, metav1.UpdateOptions{}); err != nil {
+	err := e.giveBack(ctx)
+	// A renewal whose answer we did not wait for may arrive in between.
+	for apierrors.IsConflict(err) {
+		err = e.giveBack(ctx)
+	}
+	if err != nil {
 		e.log.Warn("lease not given back; others wait for its end", "err", err)
 		return
 	}
 	e.log.Info("leadership given back")
+}
+
+func (e *elector) giveBack(ctx context.Context) error {
+	lease, err := e.leases.Get(ctx, e.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || (err == nil && deref(lease.Spec.HolderIdentity) != e.Identity) {
+		return nil // it is nobody's, or somebody else's already
+	}
+	if err != nil {
+		return err
+	}
+	nobody := ""
+	lease.Spec.HolderIdentity = &nobody
+	_, err = e.leases.Update(ctx, lease, metav1.UpdateOptions{})
+	return err
 }
 
 func (e *elector) note(ctx context.Context, err error) {

@@ -61,6 +61,32 @@ func TestLeadershipIsHandedOverOnlyAfterTheLeaderHasStopped(t *testing.T) {
 	}
 }
 
+// A renewal that arrived although its answer was not waited for leaves the leader
+// with an old version of the Lease; it is given back all the same.
+func TestTheLeaseIsGivenBackInSpiteOfALateRenewal(t *testing.T) {
+	s := kubetest.Shared(t)
+	ns := s.Namespace(t)
+	leading := make(chan struct{})
+	stop := candidate(t, newClient(t, s, ns), "a", func(ctx context.Context) error {
+		close(leading)
+		<-ctx.Done()
+		patch := `{"metadata":{"labels":{"late":"renewal"}}}`
+		_, err := s.Admin.CoordinationV1().Leases(ns).Patch(context.WithoutCancel(ctx), "lease", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+		return err
+	})
+	<-leading
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	lease, err := s.Admin.CoordinationV1().Leases(ns).Get(t.Context(), "lease", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holder := *lease.Spec.HolderIdentity; holder != "" {
+		t.Errorf("the lease is still held by %q", holder)
+	}
+}
+
 func TestLeaderStopsAtOnceWhenAnotherHoldsTheLease(t *testing.T) {
 	s := kubetest.Shared(t)
 	ns := s.Namespace(t)
