@@ -20,8 +20,8 @@ import (
 )
 
 // answerers asks the segment once who has an address, as a client without a
-// cached neighbour does, and returns the nodes of all who answer within 300 ms.
-func answerers(ctx context.Context, a netip.Addr) ([]string, error) {
+// cached neighbour does, and returns the nodes of all who answer in time.
+func answerers(ctx context.Context, a netip.Addr, within time.Duration) ([]string, error) {
 	ns, err := herald.Netns(ctx, lab.LANClient)
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func answerers(ctx context.Context, a netip.Addr) ([]string, error) {
 	done := make(chan result)
 	go func() {
 		runtime.LockOSThread() // and not unlocked: the thread stays where it is, and ends with us
-		macs, err := ask(ns, a)
+		macs, err := ask(ns, a, within)
 		done <- result{macs, err}
 	}()
 	r := <-done
@@ -54,7 +54,7 @@ func nodeOf(mac string) string {
 	return mac
 }
 
-func ask(ns string, a netip.Addr) ([]string, error) {
+func ask(ns string, a netip.Addr, within time.Duration) ([]string, error) {
 	f, err := os.Open(filepath.Join("/run/netns", ns))
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func ask(ns string, a netip.Addr) ([]string, error) {
 	}
 	var macs []string
 	buf := make([]byte, 2048)
-	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+	for end := time.Now().Add(within); time.Now().Before(end); {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
 		if err != nil {
 			continue // nothing came
@@ -148,7 +148,7 @@ func advertisement(b []byte, a netip.Addr) string {
 func waitOwner(t *testing.T, a netip.Addr, wanted ...string) (owner string) {
 	t.Helper()
 	must(t, stage.Wait(t.Context(), 30*time.Second, func() error {
-		got, err := answerers(t.Context(), a)
+		got, err := answerers(t.Context(), a, 300*time.Millisecond)
 		if err == nil && (len(got) != 1 || !slices.Contains(wanted, got[0])) {
 			err = fmt.Errorf("%v answer for %s, want one of %v", got, a, wanted)
 		}

@@ -96,14 +96,48 @@ func TestALocalServiceFollowsItsPods(t *testing.T) {
 	waitServed(t, a)
 }
 
+func speakerOn(t *testing.T, node string) string {
+	t.Helper()
+	pods, err := herald.Pods(t.Context())
+	must(t, err)
+	i := slices.IndexFunc(pods, func(p lab.Pod) bool {
+		return p.Node == node && strings.HasPrefix(p.Name, "herald-speaker") && !p.Terminating
+	})
+	if i < 0 {
+		t.Fatalf("no speaker runs on %s", node)
+	}
+	return pods[i].Namespace + "/" + pods[i].Name
+}
+
+// A client that has not cached the neighbour asks from the moment in which the
+// owner's speaker was killed.
+func TestASpeakerIsKilled(t *testing.T) {
+	a := serve(t, "killed", "n1", "n2", "n3")[0]
+	owner := waitOwner(t, a, "n1", "n2", "n3")
+	must(t, herald.KillPod(speakerOn(t, owner)))
+	begun := time.Now()
+	var got []string
+	must(t, stage.Wait(t.Context(), 10*time.Second, func() (err error) {
+		if got, err = answerers(t.Context(), a, 20*time.Millisecond); err == nil && len(got) == 0 {
+			err = fmt.Errorf("nobody answers for %s", a)
+		}
+		return err
+	}))
+	took := time.Since(begun)
+	t.Logf("%v answered %s after the speaker of %s was killed", got, took, owner)
+	if took >= 1200*time.Millisecond {
+		t.Errorf("nobody answered for %s, want less than 1.2 s", took)
+	}
+	must(t, herald.WaitReplicas(t.Context()))
+	waitOwner(t, a, "n1", "n2", "n3")
+}
+
 func TestASpeakerStopsGracefully(t *testing.T) {
 	a := serve(t, "graceful", "n1", "n2", "n3")[0]
 	owner := waitOwner(t, a, "n1", "n2", "n3")
-	pods, err := herald.Pods(t.Context())
-	must(t, err)
-	i := slices.IndexFunc(pods, func(p lab.Pod) bool { return p.Node == owner && strings.HasPrefix(p.Name, "herald-speaker") })
+	speaker := speakerOn(t, owner)
 	took := outage(t, a, 5*time.Second, func() {
-		must(t, herald.RemovePod(t.Context(), pods[i].Namespace+"/"+pods[i].Name))
+		must(t, herald.RemovePod(t.Context(), speaker))
 	})
 	t.Logf("outage while the speaker of the owner %s was replaced: %s", owner, took)
 	if took >= 500*time.Millisecond {
