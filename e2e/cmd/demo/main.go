@@ -96,10 +96,12 @@ func waitRoutes(ctx context.Context, s *stage.Stage, addrs []netip.Addr) error {
 			return err
 		}
 	}
+	port := 32000
 	return stage.Wait(ctx, 15*time.Second, func() error {
-		// These source ports are not used again: a node that sees a flow before
-		// kube-proxy has its rules remembers it without them for two minutes.
-		got, err := send(ctx, s, addrs[0], 200, 64000)
+		// No source port is used twice: a node that sees a flow before kube-proxy has
+		// its rules remembers the flow without them for two minutes.
+		port += 200
+		got, err := send(ctx, s, addrs[0], 200, port)
 		if err == nil && got.Failed > 0 {
 			err = fmt.Errorf("%d of 200 connections failed: %v", got.Failed, got.Errors)
 		}
