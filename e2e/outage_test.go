@@ -143,17 +143,17 @@ func TestASpeakerDiesAlone(t *testing.T) {
 			must(t, herald.KillPod(p.Namespace+"/"+p.Name))
 		}
 	}
+	must(t, stage.Wait(ctx, 15*time.Second, func() error {
+		w, err := herald.Weights(ctx, addrs[0])
+		if err == nil && (w["n1"] == 0 || w["n3"] == 0) {
+			t.Fatalf("the other nodes' paths went too: %v", w)
+		}
+		if err == nil && w["n2"] != 0 {
+			err = fmt.Errorf("the path by n2 is still there: %v", w)
+		}
+		return err
+	}))
 	for _, a := range addrs {
-		must(t, stage.Wait(ctx, 15*time.Second, func() error {
-			w, err := herald.Weights(ctx, a)
-			if err == nil && (w["n1"] == 0 || w["n3"] == 0) {
-				t.Fatalf("the other nodes' paths went too: %v", w)
-			}
-			if err == nil && w["n2"] != 0 {
-				err = fmt.Errorf("the path by n2 is still there: %v", w)
-			}
-			return err
-		}))
 		must(t, herald.WaitWeights(ctx, 30*time.Second, a, map[string]int{"n1": 33, "n2": 33, "n3": 33}))
 	}
 }
