@@ -96,11 +96,16 @@ func TestAllocatorsDieUnnoticed(t *testing.T) {
 func TestTheAPIServerIsAwayFor30Seconds(t *testing.T) {
 	ctx := t.Context()
 	addrs := calm(t, "offline")
+	var back time.Time
+	// For a minute after it, speakers doubt what is not ready all of a sudden, and
+	// withdraw later than other tests expect (docs/adr/0007).
+	defer func() { time.Sleep(time.Until(back.Add(65 * time.Second))) }()
 	undisturbed(t, "offline", addrs, 75*time.Second, func() {
 		must(t, herald.KillAPIServer())
 		time.Sleep(30 * time.Second)
 		must(t, herald.StartAPIServer())
 		must(t, herald.WaitAPI(ctx))
+		back = time.Now()
 		must(t, herald.RestartWatchers(ctx))
 		checkServedSoon(t)
 	})
