@@ -38,6 +38,7 @@ func TestABrokenConfigurationLosesNothing(t *testing.T) {
 	for name, text := range broken {
 		t.Run(name, func(t *testing.T) { checkRefused(t, text) })
 	}
+	must(t, monitor.Alive())
 	for _, a := range addrs {
 		if e := monitor.Events(a.String()); len(e) != 0 {
 			t.Errorf("the route to %s changed: %+v", a, e)

@@ -40,8 +40,14 @@ fetch_go() {
 	*) say "no Go toolchain for $(dpkg --print-architecture); install Go $want or newer by hand"; exit 1 ;;
 	esac
 	tmp=$(mktemp -d)
-	dir=$(cd "$tmp" && go mod download -json "golang.org/toolchain@v0.0.1-$toolchain.$platform" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+	answer=$(cd "$tmp" && go mod download -json "golang.org/toolchain@v0.0.1-$toolchain.$platform") || true
+	dir=$(echo "$answer" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
 	rm -rf "$tmp" "$cache/$toolchain"
+	if [ -z "$dir" ]; then
+		say "no Go module of the toolchain to be had; install Go $want or newer by hand. The go command says:"
+		echo "$answer" >&2
+		exit 1
+	fi
 	mkdir -p "$cache"
 	cp -r "$dir" "$cache/$toolchain"
 	chmod -R u+w "$cache/$toolchain"
@@ -55,6 +61,10 @@ apt_install() {
 		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
 	done
 	[ -n "$missing" ] || return 0
+	if [ "$(id -u)" != 0 ]; then
+		say "these Debian packages are missing, and only root can install them:$missing"
+		exit 1
+	fi
 	say "installing Debian packages:$missing"
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -qq >&2
@@ -62,10 +72,6 @@ apt_install() {
 	apt-get install -y -qq --no-install-recommends $missing >&2
 }
 
-if [ "$(id -u)" != 0 ]; then
-	say "must run as root: the lab makes network namespaces and installs packages"
-	exit 1
-fi
 # What the lab needs (routers, nftables and so on) its own build installs.
 apt_install gcc libc6-dev git
 find_go >/dev/null || fetch_go

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,16 +63,20 @@ func checkShares(t *testing.T, a netip.Addr, proto string, pods int) {
 	}
 }
 
+var waitPort atomic.Int32
+
 // waitAnswer waits until kube-proxy has its rules for an address on all nodes
-// that are announced: an answer may come before the last of them. Its source
-// ports are not used again: a node that saw a flow before it had the rules
-// remembers it without them for two minutes.
+// that are announced: an answer may come before the last of them. No source port
+// is used twice, and none that checkShares uses: a node that sees a flow before
+// it has the rules remembers the flow without them, for two minutes after its
+// last packet.
 func waitAnswer(t *testing.T, a netip.Addr, proto string) {
 	t.Helper()
 	must(t, stage.Wait(t.Context(), 15*time.Second, func() error {
 		var got flows.Shares
+		port := 32000 + 200*int(waitPort.Add(1)%160)
 		err := herald.Run(t.Context(), lab.Ext, &got, "flows", "shares", "--json", "--proto", proto,
-			"--first-port", "64000", "--n", "200", "--timeout", "200ms", "--target", netip.AddrPortFrom(a, 80).String())
+			"--first-port", strconv.Itoa(port), "--n", "200", "--timeout", "200ms", "--target", netip.AddrPortFrom(a, 80).String())
 		if err == nil && got.Failed > 0 {
 			err = fmt.Errorf("%d of 200 flows failed: %v", got.Failed, got.Errors)
 		}
@@ -100,8 +105,12 @@ func TestWeightsFollowThePods(t *testing.T) {
 	want(15*time.Second, map[string]int{"n1": 66, "n2": 33})
 	t.Logf("a second pod on n1: weight followed %.1f s after its creation", time.Since(begun).Seconds())
 
-	// A pod that is not ready any more counts no more.
+	// A pod that is not ready any more counts no more; but so soon after the last
+	// change, damping holds the next one back for interval, 4 s, at the least.
 	must(t, herald.SetReady(ctx, "grow-n1-1", false))
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		want(time.Millisecond, map[string]int{"n1": 66, "n2": 33})
+	}
 	want(20*time.Second, map[string]int{"n1": 50, "n2": 50})
 	must(t, herald.SetReady(ctx, "grow-n1-1", true))
 	want(20*time.Second, map[string]int{"n1": 66, "n2": 33})
@@ -132,7 +141,7 @@ func TestTheLastEndpointWithdrawsTheNode(t *testing.T) {
 	// The first endpoint is announced as fast.
 	must(t, herald.SetReady(ctx, "last-n3-0", true))
 	for _, a := range addrs {
-		must(t, herald.WaitWeights(ctx, 5*time.Second, a, map[string]int{"n3": 1}))
+		must(t, herald.WaitWeights(ctx, 3*time.Second, a, map[string]int{"n3": 1}))
 	}
 }
 

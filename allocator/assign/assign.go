@@ -72,7 +72,11 @@ func (a *allocation) keep(services []cluster.Service) {
 	var foreign []*claim
 	for i := range services {
 		switch svc := &services[i]; {
-		case svc.Deleting || !svc.LoadBalancer:
+		case !svc.LoadBalancer:
+		case svc.Deleting:
+			// A finalizer may keep it for long, and as long as it is there kube-proxy
+			// sends its address to its pods.
+			foreign = append(foreign, &claim{svc: svc, key: svc.Key()})
 		case svc.Ours():
 			a.claims = append(a.claims, newClaim(svc))
 		case svc.Condition.Reason == "":
@@ -110,8 +114,9 @@ func (a *allocation) keepHeld(c *claim) {
 }
 
 // keepForeign keeps our hands off addresses that another controller has given to
-// its Services, which would be two owners on one wire. Services of ours that
-// hold one keep it: it never moves by itself.
+// its Services, which would be two owners on one wire, and off those of Services
+// that are being deleted. Services of ours that hold one keep it: it never moves
+// by itself.
 func (a *allocation) keepForeign(c *claim) {
 	for _, addr := range c.svc.Ingress {
 		addr = addr.Unmap()

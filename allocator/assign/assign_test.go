@@ -99,14 +99,14 @@ func TestAutomatic(t *testing.T) {
 			a/1 PoolExhausted
 			a/2 192.0.2.0 Allocated
 		`},
-		{"a Service that is being deleted leaves its address at once", `
+		{"a Service that is being deleted keeps its address until it is gone", `
 			pool p 192.0.2.0/32
 			svc a/1
 			svc a/2 has=192.0.2.0 deleting said=Allocated
 		`, `
-			a/1 192.0.2.0 Allocated
+			a/1 PoolExhausted
 		`},
-		{"so does one that is no LoadBalancer any more", `
+		{"one that is no LoadBalancer any more leaves it at once", `
 			pool p 192.0.2.0/32
 			svc a/1
 			svc a/2 has=192.0.2.0 said=Allocated type=ClusterIP
@@ -150,7 +150,6 @@ func TestAutomatic(t *testing.T) {
 			pool p 192.0.2.0/32
 			svc a/1
 			svc a/2 has=192.0.2.0 said=Allocated class=example.com/other
-			svc a/3 has=192.0.2.0 said=Allocated class=example.com/other deleting
 		`, `
 			a/1 192.0.2.0 Allocated
 			a/2 Released

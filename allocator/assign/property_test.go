@@ -215,12 +215,12 @@ func TestOrderOfInputIsIrrelevant(t *testing.T) {
 	})
 }
 
-// foreign is what other controllers have given.
+// foreign is what other controllers have given, and what is being deleted.
 func foreign(s situation) map[netip.Addr]bool {
 	all := map[netip.Addr]bool{}
 	for _, svc := range s.services {
 		for _, addr := range svc.Ingress {
-			if svc.LoadBalancer && !svc.Ours() && !svc.Deleting && svc.Condition.Reason == "" {
+			if svc.LoadBalancer && (svc.Deleting || !svc.Ours() && svc.Condition.Reason == "") {
 				all[addr] = true
 			}
 		}

@@ -168,6 +168,9 @@ func ready(w *kube.Watcher, sp *speaker.Speaker) error {
 		return errors.New("the caches have not synced: is the API server reachable?")
 	}
 	st := sp.State()
+	if st.ConfigError != "" {
+		return errors.New(st.ConfigError)
+	}
 	if st.ConfigHash == "" {
 		return errors.New("no configuration accepted yet: see the Events of the ConfigMap herald")
 	}

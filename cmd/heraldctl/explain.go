@@ -66,10 +66,17 @@ func (c *clusterFlags) parse(name string, args []string, withSnapshot bool) ([]s
 	if withSnapshot {
 		f.StringVar(&c.snapshot, "snapshot", "", "")
 	}
-	if err := f.Parse(args); err != nil {
-		return nil, usageError{fmt.Sprintf("%s: %v", name, err)}
+	var rest []string
+	for {
+		if err := f.Parse(args); err != nil {
+			return nil, usageError{fmt.Sprintf("%s: %v", name, err)}
+		}
+		if f.NArg() == 0 {
+			return rest, nil
+		}
+		// Flags may follow arguments, as in kubectl.
+		rest, args = append(rest, f.Arg(0)), f.Args()[1:]
 	}
-	return f.Args(), nil
 }
 
 // discard keeps flag from printing a usage of its own.
@@ -165,7 +172,7 @@ func (c clusterFlags) ask(ctx context.Context, std streams) (explain.Saved, erro
 		select {
 		case <-w.Wake():
 		case err := <-failed:
-			return explain.Saved{}, errors.Join(fmt.Errorf("the cluster could not be listed within %s: is the API server of %s reachable, and may you list Services, EndpointSlices and Nodes?", patience, c.kubeconfig), err)
+			return explain.Saved{}, errors.Join(fmt.Errorf("the cluster could not be listed within %s: is the API server of %s reachable, and may you list Services, EndpointSlices, Nodes and the ConfigMap herald-accepted?", patience, c.kubeconfig), err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"sort"
 	"strings"
 )
@@ -39,11 +40,17 @@ var hashing = map[string]string{
 	"net.ipv6.fib_multipath_hash_fields": "55",
 }
 
-// switching keeps the host's packet filter hooks away from bridged packets.
-var switching = map[string]string{
-	"net.bridge.bridge-nf-call-iptables":  "0",
-	"net.bridge.bridge-nf-call-ip6tables": "0",
-	"net.bridge.bridge-nf-call-arptables": "0",
+// switching keeps the host's packet filter hooks away from bridged packets. Where
+// their module is not loaded there are no such settings, and no hooks.
+func switching() map[string]string {
+	if _, err := os.Stat("/proc/sys/net/bridge"); err != nil {
+		return nil
+	}
+	return map[string]string{
+		"net.bridge.bridge-nf-call-iptables":  "0",
+		"net.bridge.bridge-nf-call-ip6tables": "0",
+		"net.bridge.bridge-nf-call-arptables": "0",
+	}
 }
 
 func (l *Lab) makeNetns(ctx context.Context, place string, more ...map[string]string) error {
@@ -66,11 +73,14 @@ func (l *Lab) makeNetns(ctx context.Context, place string, more ...map[string]st
 
 // makeNetwork makes everything but the nodes.
 func (l *Lab) makeNetwork(ctx context.Context) error {
+	// kube-proxy writes settings of connection tracking before anything loads its
+	// module. Where it is built in, or modprobe is missing, this fails for good.
+	_, _ = run(ctx, "", "modprobe", "nf_conntrack")
 	places := []struct {
 		place string
 		more  []map[string]string
 	}{
-		{lan, []map[string]string{switching}},
+		{lan, []map[string]string{switching()}},
 		{Router, []map[string]string{forwarding, hashing}},
 		{Ext, nil},
 		{LANClient, nil},

@@ -115,7 +115,12 @@ func testLocalService(t *testing.T, l *Lab) {
 	_, err := l.API(t.Context(), http.MethodPost, services, fmt.Appendf(nil, localService, "web"))
 	must(t, err)
 	announce(t, l, "web", map[string]int{"n1": 1, "n2": 3})
-	eventually(t, 10*time.Second, "first answer", func() error { return oneFlow(t.Context(), l, Ext, vip4+":80", "web-1") })
+	// The kube-proxies learn of it at different times.
+	for pod := range pods {
+		for _, addr := range []string{vip4 + ":80", "[" + vip6 + "]:80"} {
+			eventually(t, 20*time.Second, "an answer of "+pod, func() error { return oneFlow(t.Context(), l, Ext, addr, pod) })
+		}
+	}
 
 	for _, proto := range []string{"tcp", "udp"} {
 		for addr, client := range map[string]string{vip4 + ":80": Ext4, "[" + vip6 + "]:80": Ext6} {

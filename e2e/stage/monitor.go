@@ -3,10 +3,13 @@ package stage
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/heraldlb/herald/e2e/lab"
@@ -51,22 +54,53 @@ func (s *Stage) Monitor(ctx context.Context) (*Monitor, error) {
 			}
 		})
 	}
-	// ip says nothing when its socket is ready.
-	time.Sleep(200 * time.Millisecond)
+	if err := s.markers(ctx, m); err != nil {
+		m.Stop()
+		return nil, err
+	}
 	return m, nil
 }
 
-// Events are the changes of routes whose text contains what.
-func (m *Monitor) Events(what string) []RouteEvent {
+// markers adds and deletes routes that mean nothing until the monitor has heard
+// of one in each family: silence afterwards is then real.
+func (s *Stage) markers(ctx context.Context, m *Monitor) error {
+	return Wait(ctx, 5*time.Second, func() error {
+		for family, prefix := range map[string]string{"-4": "192.0.2.1/32", "-6": "2001:db8::1/128"} {
+			for _, verb := range []string{"add", "del"} {
+				if _, err := s.Exec(ctx, lab.Router, "ip", family, "route", verb, "blackhole", prefix); err != nil {
+					return err
+				}
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+		if len(m.Events("192.0.2.1")) == 0 || len(m.Events("2001:db8::1")) == 0 {
+			return errors.New("ip monitor does not tell of the router's routes")
+		}
+		return nil
+	})
+}
+
+// Events are the changes of routes to an address.
+func (m *Monitor) Events(addr string) []RouteEvent {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []RouteEvent
 	for _, e := range m.events {
-		if strings.Contains(e.Text, what) {
+		if slices.Contains(strings.Fields(e.Text), addr) {
 			out = append(out, e)
 		}
 	}
 	return out
+}
+
+// Alive is an error if the monitor has stopped listening.
+func (m *Monitor) Alive() error {
+	for _, c := range m.cmds {
+		if err := c.Process.Signal(syscall.Signal(0)); err != nil {
+			return fmt.Errorf("ip monitor has ended: %w", err)
+		}
+	}
+	return nil
 }
 
 // Stop ends the listening.

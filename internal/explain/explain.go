@@ -45,6 +45,10 @@ func Service(w io.Writer, in Saved, key string) error {
 		fmt.Fprintf(w, "not Herald's: it takes care of Services of type LoadBalancer without a class or with class %s\n", cluster.Class)
 		return nil
 	}
+	if svc.Deleting {
+		fmt.Fprintln(w, "it is being deleted: no node announces it, and its address is free as soon as it is gone")
+		return nil
+	}
 	allocation(w, c, in.Cluster.Services, svc)
 	near := cluster.Snapshot{Services: sharers(in.Cluster.Services, svc), Nodes: in.Cluster.Nodes}
 	for _, a := range svc.Ingress {

@@ -23,7 +23,7 @@ const (
 const (
 	eventQueue  = 2000                  // more than that are dropped: they are advice, not state
 	eventPace   = 10 * time.Millisecond // at most 100 a second, so that statuses go first
-	eventRepeat = 10 * time.Minute      // the same words about the same object are said once in this time
+	eventRepeat = 10 * time.Minute      // what was said last about an object is not said again in this time
 	eventNote   = 1024                  // the API's limit on a note, in bytes
 )
 
@@ -59,41 +59,51 @@ func (c *Client) RunEvents(ctx context.Context) error {
 	return c.events.run(ctx)
 }
 
+// saying is what was said last about an object.
+type saying struct {
+	event
+	at time.Time
+}
+
 func (e *events) run(ctx context.Context) error {
-	said := make(map[event]time.Time)
+	last := make(map[cluster.Ref]saying)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case ev := <-e.queue:
 			now := time.Now()
-			if now.Sub(said[ev]) < eventRepeat {
+			// Only what was said last is a repetition: broken, mended and broken again
+			// are three Events.
+			if l := last[ev.about]; l.event == ev && now.Sub(l.at) < eventRepeat {
 				continue
 			}
-			forget(said, now)
-			said[ev] = now
-			e.send(ctx, ev, now)
+			forget(last, now)
+			if e.send(ctx, ev, now) {
+				last[ev.about] = saying{ev, now}
+			}
 			sleep(ctx, eventPace)
 		}
 	}
 }
 
 // forget bounds the memory of what was said.
-func forget(said map[event]time.Time, now time.Time) {
-	if len(said) < 2*eventQueue {
+func forget(last map[cluster.Ref]saying, now time.Time) {
+	if len(last) < 2*eventQueue {
 		return
 	}
-	for ev, at := range said {
-		if now.Sub(at) >= eventRepeat {
-			delete(said, ev)
+	for about, l := range last {
+		if now.Sub(l.at) >= eventRepeat {
+			delete(last, about)
 		}
 	}
-	if len(said) >= 2*eventQueue {
-		clear(said)
+	if len(last) >= 2*eventQueue {
+		clear(last)
 	}
 }
 
-func (e *events) send(ctx context.Context, ev event, now time.Time) {
+// send tells whether the API server took the Event.
+func (e *events) send(ctx context.Context, ev event, now time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	namespace := ev.about.Namespace
@@ -120,4 +130,5 @@ func (e *events) send(ctx context.Context, ev event, now time.Time) {
 	if err != nil && ctx.Err() == nil {
 		e.log.Warn("event not sent", "object", ev.about.Namespace+"/"+ev.about.Name, "reason", ev.reason, "err", err)
 	}
+	return err == nil
 }

@@ -33,8 +33,6 @@ func check(t plan.Table) error {
 		return nil
 	case t.ASN == 0:
 		return errors.New("bgp: the table has peers but no AS number of our own")
-	case !t.RouterID.Is4():
-		return errors.New("bgp: this node has no IPv4 address to be its router ID")
 	default:
 		return nil
 	}

@@ -89,6 +89,13 @@ func (s *speaker) probe() {
 	}); err != nil {
 		s.log.Error("gobgp does not answer", "err", err)
 	}
+	// Nobody applies a table anew while nothing changes, so what could not be
+	// opened, or opened again, is tried here.
+	for _, p := range sorted(s.peers) {
+		if err := s.addPeer(p); err != nil {
+			s.log.Error("bgp session not opened", "peer", p.Name, "err", err)
+		}
+	}
 }
 
 func (s *speaker) addPeer(p *peer) error {

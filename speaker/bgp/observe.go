@@ -52,7 +52,8 @@ func (s *speaker) handle(e event) error {
 // revive opens a lost session again at once. gobgp by itself would pause for 5 s
 // first, which is right only for one that is lost again and again.
 func (s *speaker) revive(p *peer) error {
-	if time.Since(p.revived) < 10*time.Second {
+	// The loop may have been busy for so long that gobgp was faster.
+	if time.Since(p.revived) < 10*time.Second || s.status.is(p.Name, Established) {
 		return nil
 	}
 	p.revived = time.Now()

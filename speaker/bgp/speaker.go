@@ -61,10 +61,13 @@ func (s *speaker) apply(t plan.Table) error {
 	}
 	want, err := desired(t)
 	errs := []error{err}
-	if len(want) == 0 || s.asn != t.ASN || s.routerID != t.RouterID {
+	if len(want) == 0 || s.asn != t.ASN {
 		s.stop()
 	}
 	if len(want) > 0 && s.gobgp == nil {
+		if !t.RouterID.Is4() {
+			return fmt.Errorf("bgp: no router ID, since the cluster has no Node %q; is that the name of this one?", t.Self)
+		}
 		if err := s.start(t.ASN, t.RouterID); err != nil {
 			return errors.Join(append(errs, err)...)
 		}

@@ -73,6 +73,14 @@ func (st *status) add(s plan.Session) {
 	st.peers[s.Name] = &PeerStatus{Name: s.Name, Address: s.Address, ASN: s.ASN, State: Idle, Since: time.Now()}
 }
 
+// is tells whether a session is in a state.
+func (st *status) is(name string, state State) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	p := st.peers[name]
+	return p != nil && p.State == state
+}
+
 func (st *status) remove(name string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -78,7 +78,10 @@ func (h Hold) step(wanted []NodeWeight, w config.Weights, now time.Time) Hold {
 	if h.pending.IsZero() {
 		h.pending = now
 	}
-	if h.Due = h.due(w); h.Due.After(now) {
+	// A moment later than any rule can ask for comes from a clock that was set
+	// back since.
+	latest := now.Add(w.Interval + w.DecreaseDelay + tick(w))
+	if h.Due = h.due(w); h.Due.After(now) && !h.Due.After(latest) {
 		return h
 	}
 	return h.announce(now)
@@ -100,15 +103,16 @@ func (h Hold) due(w config.Weights) time.Time {
 	if held.After(due) {
 		due = held
 	}
-	// A tenth of the interval: coarse enough that nodes which learn of a change
-	// within milliseconds of each other choose the same tick, fine enough to add
-	// little to the wait.
-	tick := max(w.Interval/10, time.Second)
-	if t := due.Truncate(tick); t.Before(due) {
-		return t.Add(tick)
+	if t := due.Truncate(tick(w)); t.Before(due) {
+		return t.Add(tick(w))
 	}
 	return due
 }
+
+// tick is a tenth of the interval: coarse enough that nodes which learn of a
+// change within milliseconds of each other choose the same tick, fine enough to
+// add little to the wait.
+func tick(w config.Weights) time.Duration { return max(w.Interval/10, time.Second) }
 
 func sameNodes(a, b []NodeWeight) bool {
 	return slices.EqualFunc(a, b, func(x, y NodeWeight) bool { return x.Node == y.Node })

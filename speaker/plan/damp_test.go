@@ -56,6 +56,9 @@ func TestDamp(t *testing.T) {
 		{"with interval 0 nothing is held back", off, []string{
 			"0s n1=10 n2=10 -> n1=10 n2=10", "1h n1=11 n2=10 -> n1=11 n2=10", "1h0m1s n1=1 n2=10 -> n1=1 n2=10",
 		}},
+		{"a clock that was set back holds nothing for long", defaults, []string{
+			"10h n1=1 n2=1 -> n1=1 n2=1", "11h n1=1 n2=2 -> n1=1 n2=2", "1h n1=1 n2=4 -> n1=1 n2=4",
+		}},
 		{"a node that joins brings all pending weights along", defaults, []string{
 			"0s n1=1 n2=1 -> n1=1 n2=1", "1m n1=1 n2=2 -> n1=1 n2=1 due 5m0s", "2m n1=1 n2=2 n3=1 -> n1=1 n2=2 n3=1",
 		}},

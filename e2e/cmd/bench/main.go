@@ -21,22 +21,21 @@ import (
 	"github.com/heraldlb/herald/e2e/stage"
 )
 
-const labName = "bench"
-
 func main() {
 	runs := flag.Int("runs", 20, "Services to create one after the other")
 	many := flag.Int("many", 500, "Services to create at once")
+	name := flag.String("name", "bench", "`name` of the lab")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, *runs, *many); err != nil {
+	if err := bench(ctx, *name, *runs, *many); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, runs, many int) (err error) {
-	l, err := lab.Up(ctx, lab.Options{Name: labName, Log: os.Stderr})
+func bench(ctx context.Context, name string, runs, many int) (err error) {
+	l, err := lab.Up(ctx, lab.Options{Name: name, Log: os.Stderr})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -24,15 +25,19 @@ import (
 	"github.com/heraldlb/herald/e2e/stage"
 )
 
-const (
-	labName     = "demo"
-	connections = 10_000
-)
+const connections = 10_000
 
 func main() {
+	name := flag.String("name", "demo", "`name` of the lab; one of this name is replaced")
+	down := flag.Bool("down", false, "take the lab down at the end")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := show(ctx, os.Stdout); err != nil {
+	err := show(ctx, os.Stdout, *name)
+	if *down {
+		err = errors.Join(err, lab.Down(context.Background(), *name))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -40,12 +45,12 @@ func main() {
 
 var pods = map[string]int{"n1": 1, "n2": 3, "n3": 4}
 
-func show(ctx context.Context, w io.Writer) error {
+func show(ctx context.Context, w io.Writer, name string) error {
 	begin := time.Now()
 	say := func(format string, args ...any) { stage.Say(w, begin, format, args...) }
 
 	say("lab: a Kubernetes control plane, three nodes, a router and a client, in network namespaces")
-	s, err := setUp(ctx, w, say)
+	s, err := setUp(ctx, w, name, say)
 	if err != nil {
 		return err
 	}
@@ -76,11 +81,11 @@ func show(ctx context.Context, w io.Writer) error {
 	return next(w, s, addrs[0])
 }
 
-func setUp(ctx context.Context, w io.Writer, say func(string, ...any)) (*stage.Stage, error) {
-	if err := lab.Down(ctx, labName); err != nil && !errors.Is(err, os.ErrNotExist) {
+func setUp(ctx context.Context, w io.Writer, name string, say func(string, ...any)) (*stage.Stage, error) {
+	if err := lab.Down(ctx, name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	l, err := lab.Up(ctx, lab.Options{Name: labName, Log: w})
+	l, err := lab.Up(ctx, lab.Options{Name: name, Log: w})
 	if err != nil {
 		return nil, err
 	}
@@ -96,10 +101,12 @@ func waitRoutes(ctx context.Context, s *stage.Stage, addrs []netip.Addr) error {
 			return err
 		}
 	}
+	port := 32000
 	return stage.Wait(ctx, 15*time.Second, func() error {
-		// These source ports are not used again: a node that sees a flow before
-		// kube-proxy has its rules remembers it without them for two minutes.
-		got, err := send(ctx, s, addrs[0], 200, 64000)
+		// No source port is used twice: a node that sees a flow before kube-proxy has
+		// its rules remembers the flow without them for two minutes.
+		port += 200
+		got, err := send(ctx, s, addrs[0], 200, port)
 		if err == nil && got.Failed > 0 {
 			err = fmt.Errorf("%d of 200 connections failed: %v", got.Failed, got.Errors)
 		}
@@ -176,7 +183,7 @@ func next(w io.Writer, s *stage.Stage, a netip.Addr) error {
 			bin = rel
 		}
 	}
-	l := filepath.Join(bin, "lab") + " -name " + labName
+	l := filepath.Join(bin, "lab") + " -name " + s.Name()
 	fmt.Fprintf(w, `
 The lab is still up. Try:
 

@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/heraldlb/herald/e2e/lab"
+)
+
+// What `make demo` runs: eight pods, no connection lost, and the lab is told how
+// to be taken down.
+func TestDemo(t *testing.T) {
+	out := program(t, "demo", "-name", lab.TestName(51), "-down")
+	rows := regexp.MustCompile(`(?m)^  web-n\d-\d +n\d +\d+\.\d % +12\.5 %`).FindAllString(out, -1)
+	if len(rows) != 8 {
+		t.Errorf("%d pods in the table, want 8", len(rows))
+	}
+	for _, want := range []string{
+		"nexthop via 10.77.0.13 dev lan0 weight 50", "10000 connections, 0 failed; the pods saw the client as 10.88.0.10",
+		"pod run web-n1-1", "cut n2", " down",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in the demo's output", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
+// What `make bench` runs, in small.
+func TestBench(t *testing.T) {
+	out := program(t, "bench", "-name", lab.TestName(52), "-runs", "2", "-many", "20")
+	for _, want := range []string{"address in status", "in the router's FIB", "first good answer", "20 Services created at once"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in the benchmark's output:\n%s", want, out)
+		}
+	}
+}
+
+func program(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	bin, err := lab.BinDir()
+	must(t, err)
+	out, err := exec.CommandContext(t.Context(), filepath.Join(bin, name), args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
