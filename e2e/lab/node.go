@@ -46,6 +46,10 @@ detectLocalMode: ClusterCIDR
 clientConnection: {kubeconfig: %s}
 # These two limits can be set in the first namespace only, and are fatal elsewhere.
 conntrack: {maxPerCore: 0, min: 0}
+# The default waits up to a second from one change to the next, which would hide
+# what the lab measures.
+iptables: {minSyncPeriod: 20ms}
+nftables: {minSyncPeriod: 20ms}
 `
 
 // startProxy starts kube-proxy, which wants its Node to exist.
