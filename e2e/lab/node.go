@@ -39,23 +39,21 @@ func sortedPairs(m map[string]string) []string {
 
 const proxyConfig = `apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
-mode: %s
-hostnameOverride: %s
-clusterCIDR: %s
+mode: %[1]s
+hostnameOverride: %[2]s
+clusterCIDR: %[3]s
 detectLocalMode: ClusterCIDR
-clientConnection: {kubeconfig: %s}
+clientConnection: {kubeconfig: %[4]s}
 # These two limits can be set in the first namespace only, and are fatal elsewhere.
 conntrack: {maxPerCore: 0, min: 0}
-# The default waits up to a second from one change to the next, which would hide
-# what the lab measures.
-iptables: {minSyncPeriod: 20ms}
-nftables: {minSyncPeriod: 20ms}
+iptables: {minSyncPeriod: %[5]s}
+nftables: {minSyncPeriod: %[5]s}
 `
 
 // startProxy starts kube-proxy, which wants its Node to exist.
 func (l *Lab) startProxy(n Node) error {
 	file := l.path("nodes", "kube-proxy-"+n.Name+".yaml")
-	config := fmt.Sprintf(proxyConfig, l.opts.ProxyMode, n.Name, podCIDRs, l.path("pki", "kube-proxy.conf"))
+	config := fmt.Sprintf(proxyConfig, l.opts.ProxyMode, n.Name, podCIDRs, l.path("pki", "kube-proxy.conf"), l.opts.ProxyMinSync)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
 	}

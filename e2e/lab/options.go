@@ -18,7 +18,9 @@ type Options struct {
 	Nodes int    // zero: 3; at most 60
 
 	ProxyMode string // kube-proxy's: empty: nftables; or iptables
-	NoProxy   bool   // no kube-proxy: Services do not work, not even that of the API
+	// The least time between two syncs of kube-proxy; zero: 1s, as in Kubernetes.
+	ProxyMinSync time.Duration
+	NoProxy      bool // no kube-proxy: Services do not work, not even that of the API
 
 	NodeMonitorGracePeriod time.Duration // zero: 50s, as in Kubernetes
 	Heartbeat              time.Duration // of the nodes; zero: 2s
@@ -49,6 +51,7 @@ func (o Options) complete() (Options, error) {
 	setDefault(&o.ProxyMode, "nftables")
 	setDefault(&o.NodeMonitorGracePeriod, 50*time.Second)
 	setDefault(&o.Heartbeat, 2*time.Second)
+	setDefault(&o.ProxyMinSync, time.Second)
 	setDefault(&o.ASN, 64512)
 	setDefault(&o.PeerAS, "external")
 	setDefault(&o.Keepalive, 3*time.Second)
