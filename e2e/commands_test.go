@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -50,4 +51,23 @@ func program(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// FRR accepts what the README tells users to write into their router.
+func TestFRRAcceptsTheREADME(t *testing.T) {
+	module, err := lab.ModuleDir()
+	must(t, err)
+	readme, err := os.ReadFile(filepath.Join(filepath.Dir(module), "README.md"))
+	must(t, err)
+	_, block, found := strings.Cut(string(readme), "   router bgp 64512\n")
+	block, _, ended := strings.Cut(block, "   ```")
+	if !found || !ended {
+		t.Fatal("the README has no block that begins with router bgp 64512")
+	}
+	file := filepath.Join(t.TempDir(), "frr.conf")
+	must(t, os.WriteFile(file, []byte("router bgp 64512\n"+strings.ReplaceAll(block, "\n   ", "\n")), 0o600))
+	out, err := exec.CommandContext(t.Context(), "vtysh", "--dryrun", "--inputfile", file, "--config_dir", t.TempDir()).CombinedOutput()
+	if err != nil {
+		t.Errorf("vtysh: %v\n%s", err, out)
+	}
 }
