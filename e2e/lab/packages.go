@@ -28,20 +28,43 @@ func EnsurePackages(ctx context.Context, w io.Writer) error {
 	if err := aptGet(ctx, w, "update", "-qq"); err != nil {
 		return err
 	}
-	return aptGet(ctx, w, append([]string{"install", "-qq", "-y", "--no-install-recommends"}, missing...)...)
+	if err := aptGet(ctx, w, append([]string{"install", "-qq", "-y", "--no-install-recommends"}, missing...)...); err != nil {
+		return err
+	}
+	disableServices(ctx, missing)
+	return nil
 }
 
-const policyFile = "/usr/sbin/policy-rc.d"
+// units are what a package would start at the next boot.
+var units = map[string]string{"frr": "frr.service", "bird2": "bird.service"}
+
+// disableServices does so for packages that nobody had before the lab. It fails
+// where there is no systemd, and so no next start either.
+func disableServices(ctx context.Context, installed []string) {
+	for _, p := range installed {
+		if unit, ok := units[p]; ok {
+			_, _ = run(ctx, "", "systemctl", "disable", "--quiet", unit)
+		}
+	}
+}
+
+const (
+	policyFile = "/usr/sbin/policy-rc.d"
+	policy     = "#!/bin/sh\n# Made by Herald's lab while it installs packages.\nexit 101\n"
+)
 
 // startNothing keeps packages from starting their routing daemons in the host's
 // own namespace, where the lab has no business, until the returned function is
 // called.
 func startNothing() (end func()) {
+	if text, err := os.ReadFile(policyFile); err == nil && string(text) == policy {
+		_ = os.Remove(policyFile) // of a lab that was killed
+	}
 	f, err := os.OpenFile(policyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if err != nil {
 		return func() {} // the machine has a policy already
 	}
-	fmt.Fprint(f, "#!/bin/sh\nexit 101\n")
+	fmt.Fprint(f, policy)
 	f.Close()
 	return func() { _ = os.Remove(policyFile) }
 }
