@@ -60,7 +60,8 @@ type Service struct {
 	FamilyPolicy   FamilyPolicy // spec.ipFamilyPolicy
 	LoadBalancerIP string       // spec.loadBalancerIP, as written
 	Ports          []Port
-	LocalOnly      bool // spec.externalTrafficPolicy is Local
+	LocalOnly      bool   // spec.externalTrafficPolicy is Local
+	HealthPort     uint16 // spec.healthCheckNodePort; 0: none
 
 	Ingress   []netip.Addr // status.loadBalancer.ingress[*].ip, in order
 	Condition Condition    // of type ConditionAllocated; zero when absent
@@ -134,6 +135,10 @@ type Endpoint struct {
 type Node struct {
 	Name               string
 	Labels             map[string]string
+	Annotations        map[string]string
+	Taints             []string     // keys, sorted
+	Deleting           bool         // has a deletionTimestamp
+	ShuttingDown       bool         // the kubelet says that the node is shutting down
 	Addrs              []netip.Addr // InternalIP addresses, in order
 	Ready              bool         // condition Ready is True
 	NetworkUnavailable bool         // condition NetworkUnavailable is True

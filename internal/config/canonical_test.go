@@ -26,7 +26,7 @@ func mustParse(t *testing.T, doc string) *Config {
 }
 
 func diff(a, b *Config) string {
-	return cmp.Diff(a, b, cmpopts.EquateComparable(netip.Addr{}))
+	return cmp.Diff(a, b, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}))
 }
 
 // golden compares with a file that -update writes.
@@ -152,7 +152,8 @@ func randomPeer(r *rand.Rand, i int) Peer {
 		HoldTime:         hold,
 		KeepaliveTime:    third(hold),
 		ConnectRetryTime: time.Duration(1+r.Intn(65535)) * time.Second,
-		LinkBandwidth:    []LinkBandwidth{NonTransitive, Transitive}[r.Intn(2)],
+		Weights:          EncodeLinkBandwidth,
+		LinkBandwidth:    []LinkBandwidthForm{NonTransitive, Transitive}[r.Intn(2)],
 	}
 	return p
 }

@@ -19,14 +19,40 @@ const APIVersion = "heraldlb.io/v1"
 // change it.
 type Config struct {
 	Pools []Pool // in the order of the file; names are unique
-	Peers []Peer // in the order of the file; names and addresses are unique
+	Peers []Peer // in the order of the file; names are unique
 	BGP   BGP
 	Nodes Nodes
+
+	Advertisements []Advertisement // in the order of the file
+	BFDProfiles    []BFDProfile    // names are unique; "default" is there even if the file lacks it
 }
 
 // Nodes is what all nodes have in common.
 type Nodes struct {
 	CordonedLeave bool // default false; true: a cordoned node announces nothing
+
+	// DrainTaint and DrainAnnotation are keys; a node that carries one of them
+	// drains: its routes get GRACEFUL_SHUTDOWN (RFC 8326), and go after DrainTime.
+	DrainTaint      string        // default heraldlb.io/drain
+	DrainAnnotation string        // default heraldlb.io/drain; any value but "false" counts
+	DrainTime       time.Duration // default 5 s; 0: withdraw at once
+
+	// ForwardingGate keeps an address unannounced until kube-proxy on this node
+	// has its rules. Default true.
+	ForwardingGate bool
+
+	// Fuse holds a withdrawal of most addresses back that nothing explains.
+	Fuse Fuse
+
+	// StateMaxAge is how old the state may be from which a speaker starts while
+	// the API server is away. Default 24 h; 0: it starts from none.
+	StateMaxAge time.Duration
+}
+
+// Fuse bounds what one change of the cluster may withdraw.
+type Fuse struct {
+	Percent  int           // of the announced addresses that may lose all their nodes at once; default 50; 100: no fuse
+	HoldTime time.Duration // how long more than that is held back; default 30 s
 }
 
 // Pool is a set of addresses that the allocator hands out.
@@ -83,31 +109,149 @@ func (r Range) Contains(a netip.Addr) bool {
 // Family is the family of the range's addresses.
 func (r Range) Family() cluster.Family { return cluster.FamilyOf(r.From) }
 
-// Peer is a BGP neighbour of every node.
+// Peer is a BGP neighbour of the nodes that NodeSelector selects.
 type Peer struct {
-	Name             string
-	Address          netip.Addr
-	Port             uint16        // default 179
-	ASN              uint32        // the peer's; equal to BGP.ASN: iBGP
-	HoldTime         time.Duration // default 90 s (RFC 4271 section 10); whole seconds, 3 s and up: gobgp cannot do without
-	KeepaliveTime    time.Duration // default a third of HoldTime
-	ConnectRetryTime time.Duration // default 5 s; RFC 4271 suggests 120 s, far too slow for a rack; gobgp takes less than 2 s for 2 s
-	LinkBandwidth    LinkBandwidth // default NonTransitive
+	Name         string
+	NodeSelector Selector // empty: every node
+
+	// Exactly one of the four says who the neighbour is. Interface alone means
+	// an unnumbered session (RFC 8950) with the one router on that link.
+	Address      netip.Addr
+	AddressFrom  From         // differs from node to node
+	AddressRange netip.Prefix // whoever connects from there; such a peer is always passive
+	Interface    string       // binds the session to this link; required for a link-local Address
+
+	ASN      uint32 // the peer's; equal to BGP.ASN: iBGP. 0: External or ASNFrom
+	External bool   // any AS but ours
+	ASNFrom  From
+	LocalASN uint32 // ours towards this peer; 0: BGP.ASN
+
+	Port              uint16        // default 179
+	Passive           bool          // waits for the peer to connect, on BGP.ListenPort
+	SourceAddress     netip.Addr    // invalid: what the routing table says
+	SourceAddressFrom From          //
+	EBGPMultihop      uint8         // TTL of the packets; 0: 1 for eBGP
+	TTLSecurity       uint8         // hops at most to the peer (GTSM, RFC 5082); 0: off
+	PasswordKey       string        // of the Secret herald-bgp: TCP MD5 (RFC 2385); empty: none
+	HoldTime          time.Duration // default 90 s (RFC 4271 section 10); whole seconds, 3 s and up: gobgp cannot do without
+	KeepaliveTime     time.Duration // default a third of HoldTime
+	ConnectRetryTime  time.Duration // default 5 s; RFC 4271 suggests 120 s, far too slow for a rack; gobgp takes less than 2 s for 2 s
+	RestartTime       time.Duration // of graceful restart (RFC 4724); default 30 s; 0: no graceful restart
+	BFDProfile        string        // empty: no BFD; "default" is always there
+
+	Weights       Encoding           // default LinkBandwidth
+	LinkBandwidth LinkBandwidthForm  // default NonTransitive
+	Community     CommunityWeights   // with EncodeCommunity
+	AddPath       AddPathReplication // with EncodeAddPath
+
+	// Overrides change the peer on some nodes. Each is a whole Peer with the
+	// changes made; the first whose NodeSelector selects the node counts.
+	Overrides []Peer
 }
 
-// LinkBandwidth is the form of the community of RFC 10005 that a peer gets.
-type LinkBandwidth string
+// From is a value that is looked up on each node. The zero value is none. Only
+// one field is set.
+type From struct {
+	DefaultGateway cluster.Family // the next hop of the node's default route of this family
+	NodeAnnotation string         // its key
+	NodeLabel      string         // its key
+}
+
+// IsZero tells that the value is not looked up.
+func (f From) IsZero() bool { return f == From{} }
+
+// Encoding is how a peer learns weights.
+type Encoding string
+
+// The encodings.
+const (
+	EncodeLinkBandwidth Encoding = "linkBandwidth" // RFC 10005; FRR and most vendors
+	EncodeCommunity     Encoding = "community"     // a standard community that an import filter reads; BIRD
+	EncodeAddPath       Encoding = "addPath"       // one path per unit of weight (RFC 7911); any ECMP router with ADD-PATH
+	EncodeNone          Encoding = "none"
+)
+
+// CommunityWeights says which communities carry weights: ASN:Base+1 to ASN:Base+256.
+type CommunityWeights struct {
+	ASN  uint16
+	Base uint16 // at most 65279
+}
+
+// AddPathReplication says how weights become paths.
+type AddPathReplication struct {
+	// Prefixes turn a node's address into its aliases: the leading bits are the
+	// prefix's, the rest the node's. A node with weight n announces n next hops,
+	// its own address and n-1 aliases.
+	Prefixes []netip.Prefix
+	// Width is how many next hops the router installs for a prefix. Default 64.
+	Width int
+}
+
+// BFDProfile says how fast BFD (RFC 5880) finds a dead path.
+type BFDProfile struct {
+	Name             string
+	ReceiveInterval  time.Duration // default 300 ms
+	TransmitInterval time.Duration // default 300 ms
+	DetectMultiplier uint8         // default 3
+}
+
+// Advertisement says how the addresses of some pools are announced to some peers
+// from some nodes. Without any Advertisement all addresses are announced to all
+// peers; with one, only what an Advertisement selects. Of those that yield the
+// same prefix for the same peer the first counts.
+type Advertisement struct {
+	Pools           []string // empty: every pool
+	Peers           []string // empty: every peer
+	NodeSelector    Selector
+	ServiceSelector Selector
+	Namespaces      []string // empty: every namespace
+
+	// AggregationLength and AggregationLengthV6 make one prefix of the addresses
+	// within it; 32 and 128, the defaults, announce each address. Addresses of
+	// Services with externalTrafficPolicy Local are always announced one by one:
+	// an aggregate would draw their traffic to nodes without endpoints.
+	AggregationLength   int
+	AggregationLengthV6 int
+
+	Attributes
+}
+
+// Attributes are path attributes of BGP. The zero value adds none.
+type Attributes struct {
+	Communities      []uint32         // RFC 1997, also the well-known ones; sorted
+	LargeCommunities []LargeCommunity // RFC 8092; sorted
+	LocalPref        *uint32          // iBGP only; nil: 100
+	MED              *uint32
+	Prepend          int // how often our AS is put in front once more; eBGP only
+}
+
+// LargeCommunity is a community of RFC 8092.
+type LargeCommunity struct{ GlobalAdmin, LocalData1, LocalData2 uint32 }
+
+// BGPOverride changes what all sessions of some nodes have in common. The first
+// that selects a node counts.
+type BGPOverride struct {
+	NodeSelector Selector
+	ASN          uint32     // 0: BGP.ASN
+	RouterID     netip.Addr // invalid: the node's first IPv4 address, or a hash of its name
+}
+
+// LinkBandwidthForm is the form of the community of RFC 10005 that a peer gets.
+type LinkBandwidthForm string
 
 // Routers differ in the form that they read: see docs/configuration.md.
 const (
-	NonTransitive LinkBandwidth = "nonTransitive" // type 0x40, sub-type 0x04
-	Transitive    LinkBandwidth = "transitive"    // type 0x00, sub-type 0x04
+	NonTransitive LinkBandwidthForm = "nonTransitive" // type 0x40, sub-type 0x04
+	Transitive    LinkBandwidthForm = "transitive"    // type 0x00, sub-type 0x04
 )
 
 // BGP is what all sessions of a node have in common.
 type BGP struct {
 	ASN     uint32 // ours; required as soon as there is a peer
 	Weights Weights
+
+	ListenPort uint16        // for passive peers; default 179; nothing listens without one
+	Overrides  []BGPOverride // in the order of the file
 }
 
 // Weights says how changes of weight alone are damped, because each may make a

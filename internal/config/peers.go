@@ -33,7 +33,7 @@ func (r *peerReader) read(s spot) (peers []Peer) {
 }
 
 func (r *peerReader) peer(s spot) Peer {
-	p := Peer{Port: 179, HoldTime: 90 * time.Second, ConnectRetryTime: 5 * time.Second, LinkBandwidth: NonTransitive}
+	p := Peer{Port: 179, HoldTime: 90 * time.Second, ConnectRetryTime: 5 * time.Second, Weights: EncodeLinkBandwidth, LinkBandwidth: NonTransitive}
 	var address, keepalive spot
 	holdOK := true
 	s.object(fields{
@@ -143,9 +143,9 @@ func (s spot) seconds() time.Duration {
 	return d
 }
 
-func (s spot) linkBandwidth() LinkBandwidth {
+func (s spot) linkBandwidth() LinkBandwidthForm {
 	form, _ := s.oneOf(string(NonTransitive), string(Transitive))
-	return LinkBandwidth(form)
+	return LinkBandwidthForm(form)
 }
 
 // refuseInside complains of a peer whose address could be handed out.

@@ -36,6 +36,7 @@ func toService(obj any) service {
 			FamilyPolicy:   cluster.FamilyPolicy(deref(s.Spec.IPFamilyPolicy)),
 			LoadBalancerIP: s.Spec.LoadBalancerIP,
 			LocalOnly:      s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+			HealthPort:     uint16(s.Spec.HealthCheckNodePort),
 		},
 		generation: s.Generation,
 	}
@@ -144,7 +145,17 @@ func mergeEndpoints(all []cluster.Endpoint) []cluster.Endpoint {
 
 func toNode(obj any) cluster.Node {
 	n := obj.(*corev1.Node)
-	out := cluster.Node{Name: n.Name, Labels: n.Labels, Unschedulable: n.Spec.Unschedulable}
+	out := cluster.Node{
+		Name:          n.Name,
+		Labels:        n.Labels,
+		Annotations:   n.Annotations,
+		Unschedulable: n.Spec.Unschedulable,
+		Deleting:      n.DeletionTimestamp != nil,
+	}
+	for _, t := range n.Spec.Taints {
+		out.Taints = append(out.Taints, t.Key)
+	}
+	slices.Sort(out.Taints)
 	for _, a := range n.Status.Addresses {
 		if addr, ok := parseAddr(a.Address); ok && a.Type == corev1.NodeInternalIP {
 			out.Addrs = append(out.Addrs, addr)
@@ -155,6 +166,9 @@ func toNode(obj any) cluster.Node {
 		switch c.Type {
 		case corev1.NodeReady:
 			out.Ready = is
+			// The kubelet's graceful shutdown has no condition of its own; it says so
+			// in these words (KEP-2000).
+			out.ShuttingDown = !is && strings.Contains(c.Message, "node is shutting down")
 		case corev1.NodeNetworkUnavailable:
 			out.NetworkUnavailable = is
 		default: // pressure of memory and the like concerns pods, not addresses

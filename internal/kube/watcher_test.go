@@ -91,7 +91,7 @@ func TestSnapshotShowsServiceWithEndpointsAndNodes(t *testing.T) {
 
 	want := cluster.Service{
 		Namespace: ns, Name: "web", UID: string(created.UID), Created: created.CreationTimestamp.Time,
-		LoadBalancer: true, LocalOnly: true,
+		LoadBalancer: true, LocalOnly: true, HealthPort: uint16(created.Spec.HealthCheckNodePort),
 		Labels:       map[string]string{"app": "web"},
 		Annotations:  map[string]string{cluster.AnnotationPool: "public"},
 		Families:     []cluster.Family{cluster.IPv4, cluster.IPv6},
@@ -113,7 +113,7 @@ func TestSnapshotShowsServiceWithEndpointsAndNodes(t *testing.T) {
 	}
 	wantNode := cluster.Node{Name: ns + "-n1", Ready: true, Addrs: []netip.Addr{
 		netip.MustParseAddr("10.77.0.11"), netip.MustParseAddr("fd77::11"),
-	}}
+	}, Taints: []string{"node.kubernetes.io/not-ready"}} // admission adds it
 	kubetest.Eventually(t, 5*time.Second, "the node", func() bool {
 		snap, _ := w.Snapshot()
 		for _, n := range snap.Nodes {

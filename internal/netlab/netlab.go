@@ -42,12 +42,7 @@ type Lab struct {
 // privilege that it needs it skips the test, or fails it where CI is "true".
 func New(tb testing.TB) *Lab {
 	tb.Helper()
-	if err := Available(); err != nil {
-		if os.Getenv("CI") == "true" {
-			tb.Fatalf("netlab: %v", err)
-		}
-		tb.Skipf("netlab: %v", err)
-	}
+	Require(tb)
 	reapOnce.Do(Reap)
 	l := &Lab{tb: tb, name: fmt.Sprintf("%s-%d-%d", prefix, os.Getpid(), count.Add(1))}
 	l.dir = filepath.Join(os.TempDir(), l.name)
@@ -57,6 +52,20 @@ func New(tb testing.TB) *Lab {
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(l.dir) })
 	return l
+}
+
+// Require skips the test where namespaces cannot be made, or fails it where CI is
+// "true".
+func Require(tb testing.TB) {
+	tb.Helper()
+	err := Available()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		tb.Fatalf("netlab: %v", err)
+	default:
+		tb.Skipf("netlab: %v", err)
+	}
 }
 
 // Available tells why namespaces cannot be made here.

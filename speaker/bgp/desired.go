@@ -23,7 +23,7 @@ type session struct {
 type attributes struct {
 	nextHop   netip.Addr // unspecified: the session's own address
 	weight    uint32
-	bandwidth config.LinkBandwidth
+	bandwidth config.LinkBandwidthForm
 }
 
 // check refuses a table that asks for sessions and cannot have any.

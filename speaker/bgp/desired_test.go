@@ -120,7 +120,7 @@ func TestOnlyTransportRestartsASession(t *testing.T) {
 func TestLinkBandwidthOnTheWire(t *testing.T) {
 	for _, tc := range []struct {
 		weight uint32
-		form   config.LinkBandwidth
+		form   config.LinkBandwidthForm
 		asn    uint32
 		want   string
 	}{

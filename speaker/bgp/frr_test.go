@@ -82,7 +82,7 @@ func route(peer, s string) plan.Route {
 	return r
 }
 
-func tor(name, addr string, asn uint32, form config.LinkBandwidth) plan.Session {
+func tor(name, addr string, asn uint32, form config.LinkBandwidthForm) plan.Session {
 	return plan.Session{
 		Name: name, Address: netip.MustParseAddr(addr), Port: 179, ASN: asn, LinkBandwidth: form,
 		HoldTime: 3 * time.Second, KeepaliveTime: time.Second, ConnectRetryTime: 2 * time.Second,
@@ -147,7 +147,7 @@ func paths(r *netlab.FRR, prefix string) []bgpPath {
 }
 
 func TestWeightsReachTheRouter(t *testing.T) {
-	forms := []config.LinkBandwidth{config.NonTransitive, config.Transitive}
+	forms := []config.LinkBandwidthForm{config.NonTransitive, config.Transitive}
 	for _, tc := range []struct {
 		name   string
 		asn    uint32

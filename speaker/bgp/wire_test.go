@@ -20,7 +20,7 @@ import (
 )
 
 // to is a session to a wireRouter.
-func to(name string, r *wireRouter, form config.LinkBandwidth) plan.Session {
+func to(name string, r *wireRouter, form config.LinkBandwidthForm) plan.Session {
 	s := tor(name, r.addr.Addr().String(), r.asn, form)
 	s.Port, s.HoldTime, s.KeepaliveTime = r.addr.Port(), 9*time.Second, 3*time.Second
 	return s

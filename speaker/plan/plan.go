@@ -8,6 +8,7 @@ package plan
 import (
 	"cmp"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -30,6 +31,14 @@ type Input struct {
 	// The patterns are those of a pool. nil: they are not known, so it is assumed
 	// that there is one.
 	Links func(addr netip.Addr, include, exclude []string) []string
+
+	// Gateways are the next hops of this node's default routes, by family.
+	Gateways map[cluster.Family]netip.Addr
+	// Forwarding tells whether this node forwards what comes for an address, and
+	// why not. nil: it is assumed.
+	Forwarding func(service string, addr netip.Addr) (ok bool, why string)
+	// Leaving: this speaker was told to leave; all its routes drain.
+	Leaving bool
 }
 
 // Table is the whole truth about one node: what is not in it is withdrawn. The
@@ -40,6 +49,7 @@ type Table struct {
 	RouterID  netip.Addr // IPv4; invalid: no BGP
 	NextHops  NextHops
 	Sessions  []Session
+	Refused   []RefusedPeer // configured for this node, but not possible on it
 	Routes    []Route
 	Claims    []Claim
 	Decisions []Decision
@@ -49,32 +59,72 @@ type Table struct {
 // it.
 func (t Table) Same(o Table) bool {
 	return t.Self == o.Self && t.ASN == o.ASN && t.RouterID == o.RouterID && t.NextHops == o.NextHops &&
-		slices.Equal(t.Sessions, o.Sessions) && slices.Equal(t.Routes, o.Routes) &&
+		slices.Equal(t.Sessions, o.Sessions) && slices.Equal(t.Refused, o.Refused) && slices.EqualFunc(t.Routes, o.Routes, Route.equal) &&
 		slices.EqualFunc(t.Claims, o.Claims, Claim.equal)
 }
+
+// RefusedPeer is a peer that the configuration wants on this node, and why there
+// is no session with it.
+type RefusedPeer struct{ Name, Problem string }
 
 // NextHops are this node's own addresses. A session announces prefixes of its
 // own family with its own source address; prefixes of the other family need one
 // of these.
 type NextHops struct{ IPv4, IPv6 netip.Addr }
 
-// Session is a BGP session that this node keeps up.
+// Session is a BGP session that this node keeps up. It is comparable.
 type Session struct {
-	Name             string
-	Address          netip.Addr
+	Name      string
+	Address   netip.Addr   // invalid: Range, or Interface alone
+	Range     netip.Prefix // of a passive session: whoever connects from there
+	Interface string       // bound to; without Address: unnumbered
+
+	ASN      uint32 // 0: any AS but ours
+	LocalASN uint32 // 0: Table.ASN
+	Internal bool   // iBGP
+
 	Port             uint16
-	ASN              uint32
+	Passive          bool
+	Source           netip.Addr // invalid: what the routing table says
+	EBGPMultihop     uint8      // TTL; 0: 1 for eBGP
+	TTLSecurity      uint8      // hops; 0: off
+	PasswordKey      string     // empty: no password
 	HoldTime         time.Duration
 	KeepaliveTime    time.Duration
 	ConnectRetryTime time.Duration
-	LinkBandwidth    config.LinkBandwidth
+	RestartTime      time.Duration // 0: no graceful restart
+	BFD              BFD           // zero: none
+
+	Weights       config.Encoding
+	LinkBandwidth config.LinkBandwidthForm
+	Community     config.CommunityWeights
+	Paths         uint8 // with EncodeAddPath: the most paths of a prefix; else 0
+}
+
+// BFD are the parameters of a BFD session. The zero value means none.
+type BFD struct {
+	ReceiveInterval, TransmitInterval time.Duration
+	DetectMultiplier                  uint8
 }
 
 // Route is a prefix that is announced to one peer.
 type Route struct {
 	Peer   string
 	Prefix netip.Prefix
-	Weight uint32 // of the link bandwidth community; at least 1
+	Weight uint32 // at least 1
+	// Draining routes are announced with GRACEFUL_SHUTDOWN (RFC 8326), and with
+	// LOCAL_PREF 0 over iBGP, so that routers turn to others before they go.
+	Draining bool
+	// NextHops are those of the paths, with EncodeAddPath; else empty.
+	NextHops []netip.Addr
+	// Attributes are shared between routes: do not change them. nil: none.
+	Attributes *config.Attributes
+}
+
+func (r Route) equal(o Route) bool {
+	return r.Peer == o.Peer && r.Prefix == o.Prefix && r.Weight == o.Weight && r.Draining == o.Draining &&
+		slices.Equal(r.NextHops, o.NextHops) &&
+		(r.Attributes == o.Attributes || reflect.DeepEqual(r.Attributes, o.Attributes))
 }
 
 // Claim is an address that this node owns at layer 2: it answers ARP or NDP for
@@ -92,6 +142,7 @@ type Decision struct {
 	Addr     netip.Addr // invalid: the Service has none
 	Pool     string     // empty: in no pool
 	Announce bool       // by BGP
+	Draining bool       // with GRACEFUL_SHUTDOWN, and not for long; Announce is true then
 	Claim    bool       // at layer 2
 	Owner    string     // at layer 2, whichever node it is; empty: none
 	Reason   Reason
@@ -177,6 +228,7 @@ func sessions(peers []config.Peer) []Session {
 			HoldTime:         p.HoldTime,
 			KeepaliveTime:    p.KeepaliveTime,
 			ConnectRetryTime: p.ConnectRetryTime,
+			Weights:          p.Weights,
 			LinkBandwidth:    p.LinkBandwidth,
 		})
 	}
@@ -199,5 +251,5 @@ func routes(decisions []Decision, sessions []Session) []Route {
 	slices.SortFunc(out, func(a, b Route) int {
 		return cmp.Or(cmp.Compare(a.Peer, b.Peer), a.Prefix.Addr().Compare(b.Prefix.Addr()))
 	})
-	return slices.Compact(out)
+	return slices.CompactFunc(out, Route.equal)
 }
