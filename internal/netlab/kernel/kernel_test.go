@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,15 +44,21 @@ func TestInside(t *testing.T) {
 	case "die":
 		os.Exit(3)
 	case "hang":
-		select {}
+		time.Sleep(time.Hour)
 	}
 }
 
-func TestVerdicts(t *testing.T) {
+// need has the kernel installed.
+func need(t *testing.T) {
+	t.Helper()
 	netlab.Require(t)
 	if err := install(t); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestVerdicts(t *testing.T) {
+	need(t)
 	binary, err := testBinary(t)
 	if err != nil {
 		t.Fatal(err)
@@ -92,23 +99,55 @@ func TestVerdicts(t *testing.T) {
 // leftNothing looks for directories of ours, and for processes that name one.
 func leftNothing(t *testing.T) {
 	t.Helper()
-	name := fmt.Sprintf("herald-%d-kernel-", os.Getpid())
-	if dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), name+"*")); len(dirs) > 0 {
+	if dirs := directoriesOf(os.Getpid()); len(dirs) > 0 {
 		t.Errorf("directories left: %v", dirs)
 	}
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, l := range lines {
-		if text, _ := os.ReadFile(l); strings.Contains(string(text), name) {
-			t.Errorf("process left: %s", strings.ReplaceAll(string(text), "\x00", " "))
+	if lines := processesOf(os.Getpid()); len(lines) > 0 {
+		t.Errorf("processes left: %q", lines)
+	}
+}
+
+func nameOf(pid int) string { return fmt.Sprintf("herald-%d-kernel-", pid) }
+
+func directoriesOf(pid int) []string {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), nameOf(pid)+"*"))
+	return dirs
+}
+
+func processesOf(pid int) (lines []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		if text, _ := os.ReadFile(f); strings.Contains(string(text), nameOf(pid)) {
+			lines = append(lines, strings.ReplaceAll(string(text), "\x00", " "))
 		}
+	}
+	return lines
+}
+
+// TestKilledTestsLeaveNothing kills a test binary while its kernel runs.
+func TestKilledTestsLeaveNothing(t *testing.T) {
+	need(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := netlab.StartProcess(t, exec.Command(self, "-test.run=^TestVerdicts$/^hang$"), filepath.Join(t.TempDir(), "log"))
+	netlab.Eventually(t, 30*time.Second, func() string {
+		if n := len(processesOf(p.PID())); n < 4 {
+			return fmt.Sprintf("the kernel has %d processes", n)
+		}
+		return ""
+	})
+	p.Kill()
+	netlab.Eventually(t, 5*time.Second, func() string { return strings.Join(processesOf(p.PID()), "\n") })
+	netlab.Reap()
+	if dirs := directoriesOf(p.PID()); len(dirs) > 0 {
+		t.Errorf("directories left: %v", dirs)
 	}
 }
 
 func TestBootFailures(t *testing.T) {
-	netlab.Require(t)
-	if err := install(t); err != nil {
-		t.Fatal(err)
-	}
+	need(t)
 	none := filepath.Join(t.TempDir(), "none")
 	if r := run(t, order{Args: []string{none}}, time.Minute); r.fault("TestX") != "the test has not come to its end" {
 		t.Errorf("a binary that is not there: %q; the kernel says: %s", r.fault("TestX"), r.console)
