@@ -8,7 +8,6 @@ package plan
 import (
 	"cmp"
 	"net/netip"
-	"reflect"
 	"slices"
 	"time"
 
@@ -124,7 +123,7 @@ type Route struct {
 func (r Route) equal(o Route) bool {
 	return r.Peer == o.Peer && r.Prefix == o.Prefix && r.Weight == o.Weight && r.Draining == o.Draining &&
 		slices.Equal(r.NextHops, o.NextHops) &&
-		(r.Attributes == o.Attributes || reflect.DeepEqual(r.Attributes, o.Attributes))
+		r.Attributes.Equal(o.Attributes)
 }
 
 // Claim is an address that this node owns at layer 2: it answers ARP or NDP for
