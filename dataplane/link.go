@@ -21,8 +21,9 @@ type Link struct {
 	Kind       string // as iproute2 says: device, vlan, bond, bridge, dummy, veth and so on
 	Master     string // what it is a port of; empty: nothing
 	MasterKind string
-	Up         bool // set up by the administrator
-	Carrier    bool // and able to send
+	Active     string // ports by which the bonds below it send, or it does if it is one; empty: there are none
+	Up         bool   // set up by the administrator
+	Carrier    bool   // and able to send
 	Loopback   bool
 	Ethernet   bool           // has Ethernet frames and neighbours
 	Prefixes   []netip.Prefix // addresses with their masks, sorted; the host bits are kept
@@ -31,19 +32,34 @@ type Link struct {
 func (l Link) equal(o Link) bool {
 	return l.Name == o.Name && l.Index == o.Index && slices.Equal(l.MAC, o.MAC) && l.MTU == o.MTU &&
 		l.Kind == o.Kind && l.Master == o.Master && l.MasterKind == o.MasterKind &&
-		l.Up == o.Up && l.Carrier == o.Carrier && l.Loopback == o.Loopback && l.Ethernet == o.Ethernet &&
+		l.Active == o.Active && l.Up == o.Up && l.Carrier == o.Carrier && l.Loopback == o.Loopback && l.Ethernet == o.Ethernet &&
 		slices.Equal(l.Prefixes, o.Prefixes)
 }
 
 // Equal tells whether two lists of links are the same.
 func Equal(a, b []Link) bool { return slices.EqualFunc(a, b, Link.equal) }
 
+// Changed names the links on which neighbours may not know us any more: those
+// that are new or have another MAC, that came up, or that send by another port of
+// a bond. That one leaves the bond itself as it was, but the switch still sends
+// to the old port.
+func Changed(before, now []Link) (names []string) {
+	was := make(map[string]Link, len(before))
+	for _, l := range before {
+		was[l.Name] = l
+	}
+	for _, l := range now {
+		w := was[l.Name]
+		if w.Index != l.Index || w.Up != l.Up || w.Carrier != l.Carrier || w.Active != l.Active || !slices.Equal(w.MAC, l.MAC) {
+			names = append(names, l.Name)
+		}
+	}
+	return names
+}
+
 // convert makes our list of netlink's two.
 func convert(links []netlink.Link, addrs []netlink.Addr) []Link {
-	byIndex := make(map[int]netlink.Link, len(links))
-	for _, l := range links {
-		byIndex[l.Attrs().Index] = l
-	}
+	tower := towerOf(links)
 	prefixes := make(map[int][]netip.Prefix)
 	for _, a := range addrs {
 		if p, ok := prefixOf(a); ok {
@@ -53,9 +69,10 @@ func convert(links []netlink.Link, addrs []netlink.Addr) []Link {
 	out := make([]Link, 0, len(links))
 	for _, l := range links {
 		link := linkOf(l)
+		link.Active = tower.active(l)
 		link.Prefixes = prefixes[link.Index]
 		slices.SortFunc(link.Prefixes, netip.Prefix.Compare)
-		if master, ok := byIndex[l.Attrs().MasterIndex]; ok {
+		if master, ok := tower.byIndex[l.Attrs().MasterIndex]; ok {
 			link.Master, link.MasterKind = master.Attrs().Name, master.Type()
 		}
 		out = append(out, link)

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -120,7 +121,10 @@ func TestConvert(t *testing.T) {
 	attrs := func(name string, index, master int, flags uint32) netlink.LinkAttrs {
 		return netlink.LinkAttrs{Name: name, Index: index, MasterIndex: master, RawFlags: flags, EncapType: "ether", HardwareAddr: mac}
 	}
-	bond := &netlink.Bond{LinkAttrs: attrs("bond0", 4, 0, ready)}
+	bond := &netlink.Bond{LinkAttrs: attrs("bond0", 4, 6, ready), ActiveSlave: 2}
+	bridge := &netlink.Bridge{LinkAttrs: attrs("br0", 6, 0, ready)}
+	vlan := &netlink.Vlan{LinkAttrs: attrs("br0.7", 7, 0, ready)}
+	vlan.ParentIndex = 6
 	// A bond whose ports are all dead is administratively up, and its own cable is in.
 	dead := &netlink.Bond{LinkAttrs: attrs("bond1", 5, 0, unix.IFF_UP|unix.IFF_LOWER_UP)}
 	port := &netlink.Device{LinkAttrs: attrs("eth0", 2, 4, ready|unix.IFF_SLAVE)}
@@ -131,18 +135,44 @@ func TestConvert(t *testing.T) {
 		}
 		return netlink.Addr{IPNet: n, LinkIndex: index, Flags: flags}
 	}
-	got := convert([]netlink.Link{port, dead, bond}, []netlink.Addr{
+	got := convert([]netlink.Link{port, dead, bond, bridge, vlan}, []netlink.Addr{
 		addr(4, "192.0.2.9/24", 0), addr(4, "192.0.2.8/24", 0), addr(4, "2001:db8::1/64", unix.IFA_F_TENTATIVE), addr(77, "192.0.2.1/24", 0),
 	})
 	want := []Link{
 		{
-			Name: "bond0", Index: 4, MAC: mac, Kind: "bond", Up: true, Carrier: true, Ethernet: true,
+			Name: "bond0", Index: 4, MAC: mac, Kind: "bond", Master: "br0", MasterKind: "bridge", Active: "eth0", Up: true, Carrier: true, Ethernet: true,
 			Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.8/24"), netip.MustParsePrefix("192.0.2.9/24")},
 		},
 		{Name: "bond1", Index: 5, MAC: mac, Kind: "bond", Up: true, Ethernet: true},
+		{Name: "br0", Index: 6, MAC: mac, Kind: "bridge", Active: "eth0", Up: true, Carrier: true, Ethernet: true},
+		{Name: "br0.7", Index: 7, MAC: mac, Kind: "vlan", Active: "eth0", Up: true, Carrier: true, Ethernet: true},
 		{Name: "eth0", Index: 2, MAC: mac, Kind: "device", Master: "bond0", MasterKind: "bond", Up: true, Carrier: true, Ethernet: true},
 	}
 	if !Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestChanged(t *testing.T) {
+	for _, tt := range []struct {
+		what   string
+		change func(*Link)
+		want   string
+	}{
+		{"nothing", func(*Link) {}, ""},
+		{"an address", prefixes("192.0.2.8/24"), ""},
+		{"the carrier", unplugged, "bond0"},
+		{"the state", down, "bond0"},
+		{"the MAC", func(l *Link) { l.MAC = net.HardwareAddr{2, 0, 0, 0, 0, 2} }, "bond0"},
+		{"made anew", func(l *Link) { l.Index++ }, "bond0"},
+		{"another name", func(l *Link) { l.Name = "bond1" }, "bond1"},
+		{"the active port", func(l *Link) { l.Active = "eth1" }, "bond0"},
+	} {
+		before := eth("bond0", func(l *Link) { l.Index, l.Active = 4, "eth0" })
+		now := before
+		tt.change(&now)
+		if got := strings.Join(Changed([]Link{before, eth("eth9")}, []Link{now, eth("eth9")}), " "); got != tt.want {
+			t.Errorf("%s: %q changed, not %q", tt.what, got, tt.want)
+		}
 	}
 }

@@ -143,33 +143,6 @@ func TestKindsOfLinks(t *testing.T) {
 	})
 }
 
-// TestVLANAndBond tries what not every kernel has; TestConvert and TestJudge
-// speak of them in any case.
-func TestVLANAndBond(t *testing.T) {
-	here, _ := pair(t)
-	w := watch(t, here, nil)
-	want := Selection{Addr: netip.MustParseAddr("192.0.2.100")}
-	if _, err := here.Try("ip", "link", "add", "link", "eth0", "name", "eth0.7", "type", "vlan", "id", "7"); err != nil {
-		t.Log("this kernel has no VLANs")
-	} else {
-		here.Addr("eth0.7", "192.0.2.7/24")
-		eventually(t, w, "the VLAN carries its subnet", func(l map[string]Link) bool {
-			return want.Judge(l["eth0.7"]) == Fits && l["eth0.7"].Kind == "vlan"
-		})
-		here.Run("ip", "link", "del", "eth0.7")
-	}
-	if _, err := here.Try("ip", "link", "add", "bond0", "type", "bond", "mode", "active-backup"); err != nil {
-		t.Log("this kernel has no bonds")
-		return
-	}
-	here.Run("ip", "link", "set", "eth0", "down")
-	here.Run("ip", "link", "set", "eth0", "master", "bond0")
-	here.Addr("bond0", "192.0.2.7/24")
-	eventually(t, w, "the bond carries what its port does not", func(l map[string]Link) bool {
-		return want.Judge(l["bond0"]) == Fits && want.Judge(l["eth0"]) == IsPort
-	})
-}
-
 func TestSameNameAgain(t *testing.T) {
 	lab := netlab.New(t)
 	here, far := lab.Node("here"), lab.Node("far")

@@ -125,27 +125,12 @@ func (l *links) Run(ctx context.Context) error {
 		case <-l.watcher.Wake():
 		}
 		now := l.watcher.Links()
-		l.announcer.LinksChanged(changed(before, now)...)
+		// If none is named, the announcer looks at all, and announces nothing again.
+		l.announcer.LinksChanged(dataplane.Changed(before, now)...)
 		before = now
 		select {
 		case l.wake <- struct{}{}:
 		default:
 		}
 	}
-}
-
-// changed names the links on which neighbours may not know us any more. If none
-// is named, the announcer looks at all, and announces nothing again.
-func changed(before, now []dataplane.Link) (names []string) {
-	was := make(map[string]dataplane.Link, len(before))
-	for _, l := range before {
-		was[l.Name] = l
-	}
-	for _, l := range now {
-		w := was[l.Name]
-		if w.Index != l.Index || w.Up != l.Up || w.Carrier != l.Carrier || !slices.Equal(w.MAC, l.MAC) {
-			names = append(names, l.Name)
-		}
-	}
-	return names
 }
