@@ -1,0 +1,183 @@
+package forwarding
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// answer is what kube-proxy said about one target.
+type answer struct {
+	heard  bool // it said something
+	weight int  // -1: not told
+
+	// Of a Service with a port of its own.
+	own    bool
+	status int
+	err    error
+
+	proxy proxy
+}
+
+// proxy is the whole of kube-proxy.
+type proxy struct {
+	healthy bool
+	why     string
+	told    bool // whether metrics told the next
+	behind  bool // it has been told what it has not written yet
+}
+
+// forwards judges an answer about a target that has been wanted for so long.
+func (a answer) forwards(wanted time.Duration) (bool, string) {
+	switch {
+	case a.own && a.err != nil:
+		return false, "kube-proxy does not answer on the Service's healthCheckNodePort: " + a.err.Error()
+	case a.own && a.status != http.StatusOK:
+		return false, fmt.Sprintf("kube-proxy answers %d on the Service's healthCheckNodePort: it has no ready endpoint on this node in its rules", a.status)
+	case a.own:
+		return true, ""
+	case !a.proxy.healthy:
+		return false, a.proxy.why
+	case a.proxy.told && a.proxy.behind:
+		return false, "kube-proxy has changes to write yet"
+	case a.proxy.told && wanted >= calmFor, wanted >= blindFor:
+		return true, ""
+	default:
+		return false, "kube-proxy may not have heard of the Service yet"
+	}
+}
+
+// ask asks about all targets, a few at a time.
+func (p *Prober) ask(ctx context.Context, due []Target) map[Key]answer {
+	var whole proxy
+	var heard bool
+	for _, t := range due {
+		if !t.Health.IsValid() {
+			whole, heard = p.askProxy(ctx)
+			break
+		}
+	}
+	answers := make(map[Key]answer, len(due))
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	tokens := make(chan struct{}, 16)
+	for _, t := range due {
+		if !t.Health.IsValid() {
+			mu.Lock()
+			answers[t.Key] = answer{heard: heard, weight: -1, proxy: whole}
+			mu.Unlock()
+			continue
+		}
+		tokens <- struct{}{}
+		wg.Go(func() {
+			a := p.askService(ctx, t)
+			mu.Lock()
+			answers[t.Key] = a
+			mu.Unlock()
+			<-tokens
+		})
+	}
+	wg.Wait()
+	return answers
+}
+
+// weightHeader is that of KEP-3836.
+const weightHeader = "X-Load-Balancing-Endpoint-Weight"
+
+func (p *Prober) askService(ctx context.Context, t Target) answer {
+	a := answer{own: true, weight: -1}
+	r, err := p.client.get(ctx, "http://"+t.Health.String()+"/")
+	if err != nil {
+		a.err = err
+		return a
+	}
+	defer r.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 4096)) // what it says in words is not needed
+	a.heard, a.status = true, r.StatusCode
+	if n, err := strconv.Atoi(r.Header.Get(weightHeader)); err == nil {
+		a.weight = n
+	}
+	return a
+}
+
+func (p *Prober) askProxy(ctx context.Context) (whole proxy, heard bool) {
+	r, err := p.client.get(ctx, p.o.Healthz)
+	if err != nil {
+		return proxy{why: "kube-proxy's healthz does not answer: " + err.Error()}, false
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		return proxy{why: fmt.Sprintf("kube-proxy's healthz answers %d", r.StatusCode)}, true
+	}
+	whole.healthy = true
+	if p.o.Metrics != "" {
+		whole.told, whole.behind = p.askMetrics(ctx)
+	}
+	return whole, true
+}
+
+// askMetrics tells whether kube-proxy has written all that it was told. Since
+// both families have a gauge each, the last of the one and the first of the
+// other count.
+func (p *Prober) askMetrics(ctx context.Context) (told, behind bool) {
+	r, err := p.client.get(ctx, p.o.Metrics)
+	if err != nil || r.StatusCode != http.StatusOK {
+		return false, false
+	}
+	defer r.Body.Close()
+	queued, written := map[string]float64{}, map[string]float64{}
+	lines := bufio.NewScanner(io.LimitReader(r.Body, 4<<20))
+	for lines.Scan() {
+		gauge(lines.Text(), "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", queued)
+		gauge(lines.Text(), "kubeproxy_sync_proxy_rules_last_timestamp_seconds", written)
+	}
+	for labels, at := range written {
+		told = true
+		// Queued, but not written since: a sync that is under way counts as such.
+		behind = behind || queued[labels] > at || at == 0
+	}
+	return told, behind
+}
+
+// gauge reads a line of the text format, if it is of that name.
+func gauge(line, name string, into map[string]float64) {
+	rest, ok := strings.CutPrefix(line, name)
+	if !ok || rest == "" || rest[0] != '{' && rest[0] != ' ' {
+		return
+	}
+	i := strings.LastIndexByte(rest, ' ')
+	if v, err := strconv.ParseFloat(rest[i+1:], 64); err == nil {
+		into[rest[:i]] = v
+	}
+}
+
+type client struct{ http.Client }
+
+// newClient asks this host only, so a proxy of the environment has no say, and a
+// connection is no use for long.
+func newClient() client {
+	return client{http.Client{
+		Timeout: time.Second,
+		Transport: &http.Transport{
+			Proxy:             nil,
+			DisableKeepAlives: true,
+			DialContext:       (&net.Dialer{Timeout: 500 * time.Millisecond}).DialContext,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+func (c *client) get(ctx context.Context, url string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.Do(req)
+}

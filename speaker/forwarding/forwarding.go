@@ -1,0 +1,317 @@
+// Package forwarding finds out whether this node forwards what comes for an
+// address: whether kube-proxy has its rules. A node that announces before that
+// loses what comes meanwhile, and for longer than the moment itself, since
+// conntrack remembers a flow that found no rule.
+//
+// For a Service with externalTrafficPolicy Local kube-proxy answers on the
+// Service's healthCheckNodePort, once it has written its rules, with 200 if the
+// node has ready endpoints (KEP-3836 adds how many). For others only the whole
+// of kube-proxy can be asked: its healthz, and from its metrics whether it has
+// written all that it was told.
+package forwarding
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/heraldlb/herald/internal/cluster"
+)
+
+// The times of the probing.
+const (
+	roundEvery = 50 * time.Millisecond
+	// calmFor is how long kube-proxy gets to hear of what we have heard of.
+	calmFor = 250 * time.Millisecond
+	// blindFor is the same where its metrics do not tell whether it is done: by
+	// default it writes rules at most once a second.
+	blindFor = 1200 * time.Millisecond
+	// absentAfter is when a kube-proxy that has never answered counts as absent.
+	absentAfter = 60 * time.Second
+	// refreshEvery is how often an open target is asked for its weight.
+	refreshEvery = 30 * time.Second
+	slowest      = time.Second
+)
+
+// Key names what is forwarded or not: kube-proxy has rules of its own for each
+// family.
+type Key struct {
+	Service string // namespace/name
+	Family  cluster.Family
+}
+
+// Target is what this node would announce.
+type Target struct {
+	Key
+	// Health is where the Service's healthCheckNodePort answers on this node.
+	// Invalid: it has none.
+	Health netip.AddrPort
+}
+
+// Options of a Prober.
+type Options struct {
+	Healthz string // kube-proxy's, a URL; required
+	Metrics string // kube-proxy's, a URL; empty: not asked
+	Log     *slog.Logger
+}
+
+// Prober asks kube-proxy about the targets that it is given.
+type Prober struct {
+	o       Options
+	log     *slog.Logger
+	client  client
+	wake    chan struct{} // an answer has changed
+	more    chan struct{} // the targets have changed
+	started time.Time
+
+	mu      sync.Mutex
+	targets map[Key]*target
+	known   map[Key]bool // open in an earlier life on the same boot
+	off     bool
+	heard   bool // kube-proxy has answered at some time
+	absent  bool
+}
+
+type target struct {
+	Target
+	since  time.Time // wanted since
+	next   time.Time // asked again
+	every  time.Duration
+	open   bool
+	why    string // not open
+	weight int    // as KEP-3836 says; -1: not told
+	warned bool
+}
+
+// New checks the options. It starts nothing.
+func New(o Options) (*Prober, error) {
+	if o.Healthz == "" {
+		return nil, errors.New("forwarding: Healthz is required")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Prober{
+		o: o, log: o.Log, client: newClient(),
+		wake: make(chan struct{}, 1), more: make(chan struct{}, 1), started: time.Now(),
+		targets: map[Key]*target{}, known: map[Key]bool{},
+	}, nil
+}
+
+// Know says what was forwarded already in this process's earlier life. It is
+// right only if the node was not rebooted since: the rules are the kernel's, and
+// outlive kube-proxy and this process.
+func (p *Prober) Know(keys []Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range keys {
+		p.known[k] = true
+	}
+}
+
+// Want makes the targets those given, and all of them forwarded if off. What is
+// wanted anew has to be found open anew: the first endpoint of a node is known
+// here before kube-proxy has written it down.
+func (p *Prober) Want(targets []Target, off bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	want := make(map[Key]bool, len(targets))
+	for _, t := range targets {
+		want[t.Key] = true
+		if old := p.targets[t.Key]; old != nil && old.Health == t.Health {
+			continue
+		}
+		p.targets[t.Key] = &target{Target: t, since: now, open: p.known[t.Key], weight: -1, why: "kube-proxy has not answered yet"}
+		delete(p.known, t.Key)
+		poke(p.more)
+	}
+	maps.DeleteFunc(p.targets, func(k Key, _ *target) bool { return !want[k] })
+	p.off = off
+}
+
+// Forwarding tells whether a target is forwarded, and why not. What is no target
+// is taken for forwarded.
+func (p *Prober) Forwarding(k Key) (ok bool, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.targets[k]
+	switch {
+	case p.off || p.absent || t == nil:
+		return true, ""
+	default:
+		return t.open, t.why
+	}
+}
+
+// Settled tells whether every target is forwarded.
+func (p *Prober) Settled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.off || p.absent {
+		return true
+	}
+	for _, t := range p.targets {
+		if !t.open {
+			return false
+		}
+	}
+	return true
+}
+
+// State is what is known, for /state and metrics.
+type State struct {
+	Open    int
+	Pending map[string]string // service and family, to why
+	Absent  bool              // no kube-proxy has ever answered, so nothing waits for it
+	Weights map[string]int    // service and family, to kube-proxy's count of its endpoints here
+}
+
+// State returns a copy.
+func (p *Prober) State() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := State{Absent: p.absent, Pending: map[string]string{}, Weights: map[string]int{}}
+	for k, t := range p.targets {
+		name := k.String()
+		if t.open {
+			s.Open++
+		} else {
+			s.Pending[name] = t.why
+		}
+		if t.weight >= 0 {
+			s.Weights[name] = t.weight
+		}
+	}
+	return s
+}
+
+// Open are the targets that are forwarded, for Know in a later life.
+func (p *Prober) Open() []Key {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []Key
+	for k, t := range p.targets {
+		if t.open {
+			out = append(out, k)
+		}
+	}
+	slices.SortFunc(out, func(a, b Key) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Family, b.Family))
+	})
+	return out
+}
+
+// Wake has an element whenever an answer of Forwarding may have changed.
+func (p *Prober) Wake() <-chan struct{} { return p.wake }
+
+// Run asks until ctx ends.
+func (p *Prober) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.more:
+		case <-timer.C:
+		}
+		timer.Reset(p.round(ctx))
+	}
+}
+
+// round asks about all that is due, and returns when to do so again.
+func (p *Prober) round(ctx context.Context) time.Duration {
+	due := p.due(time.Now())
+	if len(due) > 0 {
+		p.note(due, p.ask(ctx, due), time.Now())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.targets {
+		if !t.open {
+			return roundEvery
+		}
+	}
+	return slowest
+}
+
+func (p *Prober) due(now time.Time) (due []Target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.targets {
+		// An open target without a port of its own has nothing more to tell.
+		if !now.Before(t.next) && (!t.open || t.Health.IsValid()) {
+			due = append(due, t.Target)
+		}
+	}
+	return due
+}
+
+// note takes the answers down.
+func (p *Prober) note(asked []Target, answers map[Key]answer, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := false
+	for _, a := range answers {
+		p.heard = p.heard || a.heard
+	}
+	if absent := !p.heard && now.Sub(p.started) > absentAfter; absent != p.absent {
+		p.absent, changed = absent, true
+		if absent {
+			p.log.Warn("no kube-proxy has ever answered: nothing waits for it", "healthz", p.o.Healthz)
+		}
+	}
+	for _, x := range asked {
+		t := p.targets[x.Key]
+		if t == nil || t.Health != x.Health {
+			continue // wanted no more, or otherwise
+		}
+		changed = t.take(answers[x.Key], now) || changed
+		if waited := now.Sub(t.since); !t.open && !t.warned && waited > 10*time.Second {
+			t.warned = true
+			p.log.Warn("service not forwarded by kube-proxy", "service", t.Service, "family", t.Family, "reason", t.why, "after", waited.Round(time.Second))
+		}
+	}
+	if changed {
+		poke(p.wake)
+	}
+}
+
+// take notes an answer and tells whether the target has opened. An open one
+// stays open: what closes it is an endpoint that goes, and the API tells that.
+func (t *target) take(a answer, now time.Time) (opened bool) {
+	if a.weight >= 0 {
+		t.weight = a.weight
+	}
+	if t.open {
+		t.next = now.Add(refreshEvery)
+		return false
+	}
+	ok, why := a.forwards(now.Sub(t.since))
+	t.open, t.why = ok, why
+	if ok {
+		t.next = now.Add(refreshEvery)
+		return true
+	}
+	// The first seconds matter; a pod that takes minutes is asked once a second.
+	t.every = min(max(roundEvery, t.every+t.every/4), slowest)
+	t.next = now.Add(t.every)
+	return false
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// String is service and family.
+func (k Key) String() string { return k.Service + " " + string(k.Family) }

@@ -1,0 +1,165 @@
+package forwarding
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/internal/cluster"
+)
+
+// proxyPage is a kube-proxy as seen from outside.
+type proxyPage struct {
+	healthz, service atomic.Int64 // status codes
+	queued, written  atomic.Int64
+}
+
+func (p *proxyPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/healthz":
+		w.WriteHeader(int(p.healthz.Load()))
+	case "/metrics":
+		fmt.Fprintf(w, "# HELP x y\nkubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{ip_family=\"IPv4\"} %d\n", p.queued.Load())
+		fmt.Fprintf(w, "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv4\"} %d\n", p.written.Load())
+	default:
+		w.Header().Set(weightHeader, "3")
+		w.WriteHeader(int(p.service.Load()))
+	}
+}
+
+func serve(t *testing.T) (*proxyPage, *httptest.Server) {
+	t.Helper()
+	page := &proxyPage{}
+	page.healthz.Store(200)
+	page.service.Store(503)
+	s := httptest.NewServer(page)
+	t.Cleanup(s.Close)
+	return page, s
+}
+
+func start(t *testing.T, o Options) *Prober {
+	t.Helper()
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = p.Run(t.Context()) }()
+	return p
+}
+
+var web4 = Key{"default/web", cluster.IPv4}
+
+func opens(t *testing.T, p *Prober, within time.Duration) bool {
+	t.Helper()
+	deadline := time.After(within)
+	for {
+		if ok, _ := p.Forwarding(web4); ok {
+			return true
+		}
+		select {
+		case <-p.Wake():
+		case <-deadline:
+			return false
+		}
+	}
+}
+
+func TestALocalServiceWaitsForItsHealthPort(t *testing.T) {
+	page, s := serve(t)
+	p := start(t, Options{Healthz: s.URL + "/healthz"})
+	port := netip.MustParseAddrPort(s.Listener.Addr().String())
+	p.Want([]Target{{web4, port}}, false)
+	if opens(t, p, 300*time.Millisecond) {
+		t.Fatal("forwarded although kube-proxy says 503")
+	}
+	if _, why := p.Forwarding(web4); !strings.Contains(why, "503") || p.Settled() {
+		t.Errorf("settled is %v, and the reason %q does not name the status", p.Settled(), why)
+	}
+	page.service.Store(200)
+	if !opens(t, p, 5*time.Second) || !p.Settled() {
+		t.Fatal("not forwarded although kube-proxy says 200")
+	}
+	if st := p.State(); st.Weights["default/web IPv4"] != 3 || st.Open != 1 {
+		t.Errorf("the state is %+v, want weight 3 and one that is open", st)
+	}
+	page.service.Store(503)
+	p.Want([]Target{{web4, port}}, false)
+	if ok, _ := p.Forwarding(web4); !ok {
+		t.Error("a target that is wanted still has closed")
+	}
+	p.Want(nil, false)
+	p.Want([]Target{{web4, port}}, false)
+	if ok, _ := p.Forwarding(web4); ok {
+		t.Error("a target that is wanted anew was not asked about anew")
+	}
+}
+
+func TestAClusterServiceWaitsForTheWholeOfKubeProxy(t *testing.T) {
+	page, s := serve(t)
+	page.healthz.Store(503)
+	page.queued.Store(20)
+	page.written.Store(10)
+	p := start(t, Options{Healthz: s.URL + "/healthz", Metrics: s.URL + "/metrics"})
+	p.Want([]Target{{Key: web4}}, false)
+	if opens(t, p, 400*time.Millisecond) {
+		t.Fatal("forwarded although kube-proxy is not healthy")
+	}
+	page.healthz.Store(200)
+	if opens(t, p, 400*time.Millisecond) {
+		t.Fatal("forwarded although kube-proxy has changes to write")
+	}
+	if _, why := p.Forwarding(web4); !strings.Contains(why, "changes to write") {
+		t.Errorf("the reason is %q", why)
+	}
+	page.written.Store(21)
+	if !opens(t, p, 5*time.Second) {
+		t.Fatal("not forwarded although kube-proxy has written all")
+	}
+}
+
+func TestWithoutMetricsAClusterServiceWaitsLonger(t *testing.T) {
+	_, s := serve(t)
+	p := start(t, Options{Healthz: s.URL + "/healthz"})
+	begun := time.Now()
+	p.Want([]Target{{Key: web4}}, false)
+	if !opens(t, p, 10*time.Second) {
+		t.Fatal("never forwarded")
+	}
+	if took := time.Since(begun); took < blindFor {
+		t.Errorf("forwarded after %s, want at least %s", took, blindFor)
+	}
+}
+
+func TestWhatIsNotAsked(t *testing.T) {
+	_, s := serve(t)
+	gone := netip.MustParseAddrPort(s.Listener.Addr().String())
+	s.Close()
+	target := []Target{{web4, gone}}
+	for what, prepare := range map[string]func(*Prober){
+		"the gate is off":           func(p *Prober) { p.Want(target, true) },
+		"known from before":         func(p *Prober) { p.Know([]Key{web4}); p.Want(target, false) },
+		"no target":                 func(p *Prober) { p.Want(nil, false) },
+		"no kube-proxy ever showed": func(p *Prober) { p.started = p.started.Add(-absentAfter); p.Want(target, false) },
+	} {
+		p, err := New(Options{Healthz: "http://" + gone.String() + "/healthz"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		prepare(p)
+		p.round(t.Context())
+		if ok, why := p.Forwarding(web4); !ok {
+			t.Errorf("%s: not forwarded: %s", what, why)
+		}
+	}
+	p, _ := New(Options{Healthz: "http://" + gone.String() + "/healthz"})
+	p.Want(target, false)
+	p.round(t.Context())
+	if ok, _ := p.Forwarding(web4); ok {
+		t.Error("forwarded although nobody answers")
+	}
+}

@@ -1,0 +1,151 @@
+package resume
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/speaker/forwarding"
+)
+
+// away is an API server that may be away.
+type away struct {
+	synced   atomic.Bool
+	snapshot cluster.Snapshot
+	wake     chan struct{}
+}
+
+const text = `apiVersion: heraldlb.io/v1
+pools:
+- name: public
+  ranges: [198.51.100.0/24]
+`
+
+func (a *away) Snapshot() (cluster.Snapshot, bool) {
+	if a.synced.Load() {
+		return a.snapshot, true
+	}
+	return cluster.Snapshot{}, false
+}
+func (a *away) Config() (string, bool) { return text, a.synced.Load() }
+func (a *away) Wake() <-chan struct{}  { return a.wake }
+func (a *away) LastAway() time.Time    { return time.Time{} }
+
+func newAway() *away {
+	return &away{wake: make(chan struct{}, 1), snapshot: cluster.Snapshot{
+		Services: []cluster.Service{
+			{Namespace: "default", Name: "web", LoadBalancer: true, Ingress: []netip.Addr{netip.MustParseAddr("198.51.100.1")}},
+			{Namespace: "default", Name: "inner"},
+		},
+		Nodes: []cluster.Node{{Name: "n1", Ready: true}},
+	}}
+}
+
+func run(t *testing.T, c Cluster, o Options) *Source {
+	t.Helper()
+	s := New(c, o)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Run(t.Context()) }()
+	t.Cleanup(func() { <-done })
+	return s
+}
+
+func TestTheNextSpeakerGoesOn(t *testing.T) {
+	o := Options{File: filepath.Join(t.TempDir(), "state.json"), Node: "n1", BootID: "boot"}
+	first := newAway()
+	first.synced.Store(true)
+	forwarded := []forwarding.Key{{Service: "default/web", Family: cluster.IPv4}}
+	run(t, first, o).Save(forwarded)
+	waitFile(t, o.File)
+
+	second := newAway()
+	s := run(t, second, o)
+	if _, ok := s.Snapshot(); ok {
+		t.Fatal("it goes on before the API server had the time to answer")
+	}
+	select {
+	case <-s.Wake():
+	case <-time.After(2 * waitFor):
+		t.Fatal("it never steps in")
+	}
+	got, ok := s.Snapshot()
+	if !ok || len(got.Services) != 1 || got.Services[0].Key() != "default/web" || len(got.Nodes) != 1 {
+		t.Errorf("the snapshot is %+v, want the one Service that has an address and the node", got)
+	}
+	if c, ok := s.Config(); !ok || c != text || s.Resumed().IsZero() {
+		t.Errorf("config %q, resumed %v", c, s.Resumed())
+	}
+	if !reflect.DeepEqual(s.Forwarded(), forwarded) {
+		t.Errorf("forwarded %v, want %v", s.Forwarded(), forwarded)
+	}
+	second.synced.Store(true)
+	if got, _ := s.Snapshot(); len(got.Services) != 2 || !s.Resumed().IsZero() {
+		t.Errorf("the API server has answered, and the snapshot is %+v, resumed %v", got, s.Resumed())
+	}
+	other := New(second, Options{File: o.File, Node: "n1", BootID: "another boot"})
+	if other.Forwarded() != nil {
+		t.Error("after a reboot it takes kube-proxy's rules for present")
+	}
+}
+
+func waitFile(t *testing.T, file string) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(file); err == nil {
+			return
+		}
+	}
+	t.Fatal("the state was not saved")
+}
+
+func TestWhatIsRefused(t *testing.T) {
+	now := time.Now()
+	good := State{Node: "n1", Saved: now.Add(-time.Hour), Config: text}
+	for _, tt := range []struct {
+		what, want string
+		change     func(file string, s *State)
+	}{
+		{"an hour old", "", nil},
+		{"two days old", "nodes.stateMaxAge", func(_ string, s *State) { s.Saved = now.Add(-48 * time.Hour) }},
+		{"from the future", "nodes.stateMaxAge", func(_ string, s *State) { s.Saved = now.Add(time.Hour) }},
+		{"of another node", "of node n2", func(_ string, s *State) { s.Node = "n2" }},
+		{"with a broken configuration", "saved configuration", func(_ string, s *State) { s.Config = "pools: 3" }},
+		{"a flipped bit", "damaged", func(file string, _ *State) { flip(file) }},
+		{"cut short", "damaged", func(file string, _ *State) { _ = os.Truncate(file, 90) }},
+		{"empty", "damaged", func(file string, _ *State) { _ = os.Truncate(file, 0) }},
+		{"none", "no state", func(file string, _ *State) { _ = os.Remove(file) }},
+	} {
+		file := filepath.Join(t.TempDir(), "state.json")
+		s := good
+		if tt.change != nil {
+			tt.change(file, &s)
+		}
+		if err := save(file, s); err != nil {
+			t.Fatal(err)
+		}
+		if tt.change != nil {
+			tt.change(file, &s)
+		}
+		got, err := load(file, "n1")
+		if err == nil {
+			_, err = usable(got, now)
+		}
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.what, err, tt.want)
+		}
+	}
+}
+
+func flip(file string) {
+	b, err := os.ReadFile(file)
+	if err == nil {
+		b[len(b)/2] ^= 1
+		_ = os.WriteFile(file, b, 0o600)
+	}
+}
