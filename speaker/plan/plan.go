@@ -43,21 +43,24 @@ type Input struct {
 // Table is the whole truth about one node: what is not in it is withdrawn. The
 // zero value announces nothing. All slices are sorted.
 type Table struct {
-	Self      string     // name of this node
-	ASN       uint32     // ours
-	RouterID  netip.Addr // IPv4; invalid: no BGP
-	NextHops  NextHops
-	Sessions  []Session
-	Refused   []RefusedPeer // configured for this node, but not possible on it
-	Routes    []Route
-	Claims    []Claim
-	Decisions []Decision
+	Self     string     // name of this node
+	ASN      uint32     // ours
+	RouterID netip.Addr // IPv4; invalid: no BGP
+	NextHops NextHops
+	// ListenPort is where passive sessions wait for their peers; 0: 179. Without
+	// a passive session nothing listens.
+	ListenPort uint16
+	Sessions   []Session
+	Refused    []RefusedPeer // configured for this node, but not possible on it
+	Routes     []Route
+	Claims     []Claim
+	Decisions  []Decision
 }
 
 // Same tells whether two tables announce the same, whatever the Decisions say of
 // it.
 func (t Table) Same(o Table) bool {
-	return t.Self == o.Self && t.ASN == o.ASN && t.RouterID == o.RouterID && t.NextHops == o.NextHops &&
+	return t.Self == o.Self && t.ASN == o.ASN && t.RouterID == o.RouterID && t.NextHops == o.NextHops && t.ListenPort == o.ListenPort &&
 		slices.Equal(t.Sessions, o.Sessions) && slices.Equal(t.Refused, o.Refused) && slices.EqualFunc(t.Routes, o.Routes, Route.equal) &&
 		slices.EqualFunc(t.Claims, o.Claims, Claim.equal)
 }
