@@ -135,8 +135,78 @@ func TestADeadOwnerIsReplacedAtOnce(t *testing.T) {
 		if !slices.Equal(w.notes, want) {
 			t.Errorf("told %q, want %q", w.notes, want)
 		}
-		w.gossip.set("n1", "n2")
-		w.want(t, 0, 1, 0)
+	})
+}
+
+func TestAnOwnerAnswersOnWhileAnotherTakesOver(t *testing.T) {
+	local := func(w *layer2World, e ...cluster.Endpoint) {
+		for i := range e {
+			e[i].Addr = netip.AddrFrom4([4]byte{10, 244, 1, byte(i)})
+		}
+		w.world.set(func() { w.snap.Services[0].LocalOnly, w.snap.Services[0].Endpoints = true, e })
+	}
+	rows := []struct {
+		desc string
+		do   func(w *layer2World)
+		on   time.Duration
+	}{
+		{"the owner comes back", func(w *layer2World) { w.gossip.set("n1", "n2") }, lingerFor},
+		{"its pods end, and serve meanwhile", func(w *layer2World) {
+			local(w, cluster.Endpoint{Node: w.other, Serving: true, Terminating: true}, cluster.Endpoint{Node: w.node, Ready: true})
+			w.gossip.set("n1", "n2")
+		}, lingerFor},
+		{"one of two Services that share it is served elsewhere only", func(w *layer2World) {
+			w.world.set(func() {
+				other := w.snap.Services[0]
+				other.Name, other.Endpoints = "web2", []cluster.Endpoint{{Node: w.node, Addr: netip.MustParseAddr("10.244.3.1"), Ready: true}}
+				w.snap.Services = append(w.snap.Services, other)
+			})
+			w.gossip.set("n1", "n2")
+		}, 0},
+		{"it has pods, though another shall answer", func(w *layer2World) {
+			local(w, cluster.Endpoint{Node: w.other, Ready: true}, cluster.Endpoint{Node: w.node, Ready: true})
+			w.gossip.set("n1", "n2")
+		}, lingerFor},
+		{"its pods have ended", func(w *layer2World) {
+			local(w, cluster.Endpoint{Node: w.node, Ready: true})
+			w.gossip.set("n1", "n2")
+		}, 0},
+		{"its pods fail", func(w *layer2World) {
+			local(w, cluster.Endpoint{Node: w.other}, cluster.Endpoint{Node: w.node, Ready: true})
+			w.gossip.set("n1", "n2")
+		}, 0},
+		{"no node can serve it any more", func(w *layer2World) { local(w) }, 0},
+		{"the Service is gone", func(w *layer2World) { w.world.set(func() { w.snap.Services = nil }) }, 0},
+	}
+	for _, r := range rows {
+		t.Run(r.desc, func(t *testing.T) {
+			runLayer2(t, func(t *testing.T, w *layer2World) {
+				w.gossip.set(w.other)
+				time.Sleep(time.Minute)
+				w.want(t, 0, 1)
+				begun := time.Now()
+				r.do(w)
+				time.Sleep(time.Minute)
+				w.want(t, 0, 1, 0)
+				if on := w.at[2].Sub(begun); on != r.on {
+					t.Errorf("it answered on for %v, want %v", on, r.on)
+				}
+			})
+		})
+	}
+}
+
+func TestAnOwnerThatKeepsAnAddressAfterAllDoesNotLinger(t *testing.T) {
+	runLayer2(t, func(t *testing.T, w *layer2World) {
+		w.gossip.set(w.other)
+		time.Sleep(time.Minute)
+		for range 2 {
+			w.gossip.set("n1", "n2")
+			time.Sleep(lingerFor - time.Millisecond)
+			w.gossip.set(w.other)
+			time.Sleep(time.Minute)
+		}
+		w.want(t, 0, 1)
 	})
 }
 

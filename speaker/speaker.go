@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,7 @@ type Speaker struct {
 	backoff    time.Duration
 	alive      map[string]bool
 	takeovers  takeovers
+	lingering  map[netip.Addr]time.Time // claims that another node takes over, and until when they are kept
 }
 
 // State is what the speaker did last, for /state and metrics.
@@ -177,7 +179,8 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 	joined := s.look()
 	table := plan.Compute(s.input(snapshot))
 	table, holds, due := plan.Damp(s.holds, table, s.config.BGP.Weights, now)
-	next := earlier(reconsider, due)
+	table, lingers := s.linger(table, snapshot.Services, now)
+	next := earlier(earlier(reconsider, due), lingers)
 	s.holds = holds
 	state.Table, state.Holds, state.Doubted, state.At = table, holds, s.doubts.Held(), now
 	state.Alive = slices.Sorted(maps.Keys(s.alive))
