@@ -1,24 +1,34 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/internal/cluster"
-	"github.com/heraldlb/herald/internal/kube"
 	"github.com/heraldlb/herald/speaker/members"
 )
 
 const (
+	// warmUp is for how long we take no part although we could. On a node that
+	// has just booted, the API still calls the endpoints ready that ran before; it
+	// must get the time to learn better.
+	warmUp = 2 * time.Second
 	// settleFor lets the first exchange of states come to its end, so that we own
 	// nothing for a moment because we have met only the first of the others.
 	settleFor = 50 * time.Millisecond
 	// aloneAfter is how long we look for others before we own everything.
 	aloneAfter = 3 * time.Second
+
+	// tellWithin is how long it may take to tell the others of our links.
+	tellWithin = 500 * time.Millisecond
 
 	leaveWithin = 500 * time.Millisecond
 	// answerOn is how long we answer for what the others take over meanwhile.
@@ -30,9 +40,13 @@ const (
 type gossip struct {
 	options members.Options
 	port    uint16
-	watcher *kube.Watcher
+	nodes   func() []cluster.Node
 	ready   func() bool // the caches have synced, a configuration is in force, links are known
 	wake    chan struct{}
+	log     *slog.Logger
+
+	macs    func() []net.HardwareAddr // of our links
+	changed chan struct{}             // macs returns something else
 
 	members atomic.Pointer[members.Members]
 	settled atomic.Bool
@@ -44,6 +58,23 @@ func (g *gossip) Alive() map[string]bool {
 		return m.Alive()
 	}
 	return map[string]bool{}
+}
+
+// Peer names the node that has, or had, a link with this MAC.
+func (g *gossip) Peer(mac net.HardwareAddr) (node string, ok bool) {
+	if slices.ContainsFunc(g.macs(), func(m net.HardwareAddr) bool { return bytes.Equal(m, mac) }) {
+		return g.options.Node, true
+	}
+	m := g.members.Load()
+	if m == nil {
+		return "", false
+	}
+	for node, meta := range m.Metas() {
+		if hasMAC(meta, mac) {
+			return node, true
+		}
+	}
+	return "", false
 }
 
 // Wake implements speaker.Members.
@@ -66,6 +97,7 @@ func (g *gossip) Run(ctx context.Context) error {
 	o := g.options
 	o.Bind = netip.AddrPortFrom(self, g.port)
 	o.Peers = func() []netip.AddrPort { return g.peers(cluster.FamilyOf(self)) }
+	o.Meta = func() []byte { return encodeMACs(g.macs(), members.MetaSize) }
 	m, err := members.New(o)
 	if err != nil {
 		return err
@@ -74,6 +106,7 @@ func (g *gossip) Run(ctx context.Context) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return m.Run(ctx) })
 	work.Go(func() error { return g.follow(ctx, m) })
+	work.Go(func() error { return g.tell(ctx, m) })
 	return work.Wait()
 }
 
@@ -81,19 +114,15 @@ func (g *gossip) Run(ctx context.Context) error {
 func (g *gossip) await(ctx context.Context) (netip.Addr, bool) {
 	for {
 		if self := g.self(); self.IsValid() && g.ready() {
-			return self, true
+			if len(g.nodes()) > 1 {
+				sleep(ctx, warmUp)
+			}
+			return self, ctx.Err() == nil
 		}
-		select {
-		case <-ctx.Done():
+		if sleep(ctx, 20*time.Millisecond); ctx.Err() != nil {
 			return netip.Addr{}, false
-		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-func (g *gossip) nodes() []cluster.Node {
-	s, _ := g.watcher.Snapshot()
-	return s.Nodes
 }
 
 func (g *gossip) self() netip.Addr {
@@ -135,10 +164,39 @@ func (g *gossip) follow(ctx context.Context, m *members.Members) error {
 		case <-alone:
 			g.settled.Store(true)
 		}
+		poke(g.wake)
+	}
+}
+
+// tell has the others know our links.
+func (g *gossip) tell(ctx context.Context, m *members.Members) error {
+	told := g.macs()
+	for {
 		select {
-		case g.wake <- struct{}{}:
-		default:
+		case <-ctx.Done():
+			return nil
+		case <-g.changed:
 		}
+		if now := g.macs(); !sameMACs(told, now) {
+			if err := m.MetaChanged(tellWithin); err != nil {
+				g.log.Warn("the other speakers may not know our links yet", "err", err)
+			}
+			told = now
+		}
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 
@@ -149,9 +207,6 @@ func (g *gossip) leave(ctx context.Context) error {
 		return nil
 	}
 	err := m.Leave(leaveWithin)
-	select {
-	case <-ctx.Done():
-	case <-time.After(answerOn):
-	}
+	sleep(ctx, answerOn)
 	return err
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/heraldlb/herald/dataplane"
 	"github.com/heraldlb/herald/internal/cluster"
@@ -22,6 +24,7 @@ type layer2 struct {
 	links     *links
 	announcer *l2.Announcer
 	conflicts atomic.Uint64
+	events    budget // of conflict, which one goroutine calls
 }
 
 // newLayer2 returns nil without a key: then there is no layer 2.
@@ -34,18 +37,26 @@ func newLayer2(o options, client *kube.Client, watcher *kube.Watcher, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	l := &layer2{}
-	l.announcer, err = l2.New(l2.Options{Log: log, OnConflict: func(c l2.Conflict) { l.conflict(c, client, watcher) }})
+	l := &layer2{gossip: &gossip{
+		options: members.Options{Node: o.node, Key: keys[0], Accept: keys[1:], Log: log},
+		port:    uint16(o.gossipPort),
+		nodes:   func() []cluster.Node { s, _ := watcher.Snapshot(); return s.Nodes },
+		wake:    make(chan struct{}, 1),
+		log:     log,
+		changed: make(chan struct{}, 1),
+	}}
+	l.announcer, err = l2.New(l2.Options{
+		Log: log, Peer: l.gossip.Peer,
+		OnConflict: func(c l2.Conflict) { l.conflict(c, client, watcher) },
+	})
 	if err != nil {
 		return nil, err
 	}
-	l.links = &links{watcher: dataplane.NewWatcher(dataplane.Options{Log: log}), announcer: l.announcer, wake: make(chan struct{}, 1)}
-	l.gossip = &gossip{
-		options: members.Options{Node: o.node, Key: keys[0], Accept: keys[1:], Log: log},
-		port:    uint16(o.gossipPort),
-		watcher: watcher,
-		wake:    make(chan struct{}, 1),
+	l.links = &links{
+		watcher: dataplane.NewWatcher(dataplane.Options{Log: log}), announcer: l.announcer,
+		wake: make(chan struct{}, 1), told: l.gossip.changed,
 	}
+	l.gossip.macs = l.links.macs
 	return l, nil
 }
 
@@ -71,17 +82,43 @@ func (l *layer2) conflict(c l2.Conflict, client *kube.Client, watcher *kube.Watc
 		return
 	}
 	l.conflicts.Add(1)
-	who := "the interface with the address " + c.MAC.String()
-	if c.Bound {
-		who = "the kernel of a node that has the address bound"
+	if !l.events.allow(time.Now()) {
+		return
 	}
-	note := fmt.Sprintf("%s answers for %s on %s too", who, c.Addr, c.Link)
 	snapshot, _ := watcher.Snapshot()
 	for _, s := range snapshot.Services {
 		if s.Ours() && slices.Contains(s.Ingress, c.Addr) {
-			client.Event(s.Ref(), kube.Warning, "AddressConflict", note)
+			client.Event(s.Ref(), kube.Warning, "AddressConflict", conflictNote(c))
 		}
 	}
+}
+
+func conflictNote(c l2.Conflict) string {
+	who := "the interface with the address " + c.MAC.String()
+	switch {
+	case c.Bound:
+		who = "the kernel of a node that has the address bound"
+	case c.Peer != "":
+		who = "node " + c.Peer + " (" + c.MAC.String() + ")"
+	}
+	return fmt.Sprintf("%s answers for %s on %s too", who, c.Addr, c.Link)
+}
+
+// budget bounds what is told in a minute: while the gossip is cut in two, there
+// may be a conflict about each address, and the first ones say it all.
+type budget struct {
+	told  int       // in the minute that began at
+	began time.Time // then
+}
+
+const tellMost = 50
+
+func (b *budget) allow(now time.Time) bool {
+	if now.Sub(b.began) >= time.Minute {
+		b.told, b.began = 0, now
+	}
+	b.told++
+	return b.told <= tellMost
 }
 
 // took says on a Service that this node answers for its address.
@@ -95,6 +132,16 @@ type links struct {
 	watcher   *dataplane.Watcher
 	announcer *l2.Announcer
 	wake      chan struct{}
+	told      chan struct{} // that macs may return something else
+}
+
+// macs are the MACs by which neighbours know this node.
+func (l *links) macs() []net.HardwareAddr {
+	var used []string
+	for _, s := range l.announcer.Stats() {
+		used = append(used, s.Link)
+	}
+	return macsOf(l.watcher.Links(), used)
 }
 
 // Usable implements speaker.Links.
@@ -128,9 +175,7 @@ func (l *links) Run(ctx context.Context) error {
 		// If none is named, the announcer looks at all, and announces nothing again.
 		l.announcer.LinksChanged(dataplane.Changed(before, now)...)
 		before = now
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+		poke(l.wake)
+		poke(l.told)
 	}
 }

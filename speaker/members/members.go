@@ -26,6 +26,9 @@ const DefaultPort = 7946
 // KeySize is the size of the key that all speakers share: AES-256.
 const KeySize = 32
 
+// MetaSize is what fits into a message about a member.
+const MetaSize = memberlist.MetaMaxSize
+
 // Options say who we are and how the others are found.
 type Options struct {
 	Node      string                  // required; name of this node
@@ -35,6 +38,7 @@ type Options struct {
 	Accept    [][]byte                // further keys that are understood, while keys are exchanged
 	Insecure  bool                    // neither encrypt nor authenticate
 	Peers     func() []netip.AddrPort // the nodes as far as known, ours and other families are passed over; nil: wait to be joined
+	Meta      func() []byte           // what the others shall know of us; cut after MetaSize bytes; nil: nothing
 	Log       *slog.Logger            // nil: discard
 	Timings   Timings                 // zero: for a rack
 }
@@ -68,7 +72,7 @@ func New(o Options) (*Members, error) {
 	return &Members{
 		o:      o,
 		log:    o.Log,
-		roster: newRoster(o.Node),
+		roster: newRoster(o.Node, o.Meta),
 		bridge: newBridge(o.Log),
 		leave:  make(chan struct{}),
 		joins:  joinLog{said: make(map[netip.AddrPort]said)},
@@ -104,6 +108,23 @@ func (m *Members) Alive() map[string]bool { return m.roster.alive() }
 
 // Wake is poked whenever Alive changes.
 func (m *Members) Wake() <-chan struct{} { return m.roster.wake }
+
+// Metas returns what each other node has told of itself, also those that are
+// gone: what they still do on the network is theirs.
+func (m *Members) Metas() map[string][]byte { return m.roster.said() }
+
+// MetaChanged tells the others what Options.Meta returns now. It waits until
+// that was sent, at most for the timeout. Before Run there is nobody to tell.
+func (m *Members) MetaChanged(timeout time.Duration) error {
+	list := m.list.Load()
+	if list == nil {
+		return nil
+	}
+	if err := list.UpdateNode(timeout); err != nil {
+		return fmt.Errorf("members: tell the others of a change: %w", err)
+	}
+	return nil
+}
 
 // Leave tells the others at once that this node goes, and ends Run. It waits
 // until that was sent, at most for the timeout.

@@ -1,6 +1,8 @@
 package members
 
 import (
+	"bytes"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 // memberlist's lock, so they only write down and poke.
 type roster struct {
 	self  string
+	meta  func() []byte // nil: we tell nothing of ourselves
 	wake  chan struct{}
 	doubt chan struct{} // poked when somebody is said to be dead
 	news  chan news     // for the log; what does not fit is dropped
@@ -22,6 +25,7 @@ type roster struct {
 	members map[string]*member
 	lost    map[string]netip.AddrPort // failed and not back; those who left are forgotten
 	leaving map[string]time.Time      // when they said farewell
+	metas   map[string][]byte         // what each has told of itself, for ever
 	deaths  uint64
 	rumours uint64 // deaths that were none
 }
@@ -51,15 +55,17 @@ const (
 // farewellFor is how long a farewell explains a death.
 const farewellFor = 5 * time.Second
 
-func newRoster(self string) *roster {
+func newRoster(self string, meta func() []byte) *roster {
 	return &roster{
 		self:    self,
+		meta:    meta,
 		wake:    make(chan struct{}, 1),
 		doubt:   make(chan struct{}, 1),
 		news:    make(chan news, 256),
 		members: make(map[string]*member),
 		lost:    make(map[string]netip.AddrPort),
 		leaving: make(map[string]time.Time),
+		metas:   make(map[string][]byte),
 	}
 }
 
@@ -112,6 +118,7 @@ func (r *roster) NotifyJoin(n *memberlist.Node) {
 	}
 	delete(r.lost, n.Name)
 	delete(r.leaving, n.Name)
+	r.metas[n.Name] = bytes.Clone(n.Meta)
 	addr := addrOf(n)
 	if m, ok := r.members[n.Name]; ok {
 		// The dead one has contradicted before we believed it.
@@ -140,8 +147,20 @@ func (r *roster) NotifyLeave(n *memberlist.Node) {
 	poke(r.doubt)
 }
 
-// NotifyUpdate implements memberlist.EventDelegate; nobody has metadata.
-func (r *roster) NotifyUpdate(*memberlist.Node) {}
+// NotifyUpdate implements memberlist.EventDelegate.
+func (r *roster) NotifyUpdate(n *memberlist.Node) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed && n.Name != r.self {
+		r.metas[n.Name] = bytes.Clone(n.Meta)
+	}
+}
+
+func (r *roster) said() map[string][]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.metas)
+}
 
 func (r *roster) gone(name string, m *member) {
 	r.say(left, name, m.addr)
@@ -218,9 +237,17 @@ func (r *roster) NotifyMsg(b []byte) {
 	}
 }
 
+// NodeMeta implements memberlist.Delegate.
+func (r *roster) NodeMeta(limit int) []byte {
+	if r.meta == nil {
+		return nil
+	}
+	b := r.meta()
+	return b[:min(len(b), limit)]
+}
+
 // The rest of memberlist.Delegate: there is nothing to add to its messages.
 
-func (r *roster) NodeMeta(int) []byte             { return nil }
 func (r *roster) GetBroadcasts(_, _ int) [][]byte { return nil }
 func (r *roster) LocalState(bool) []byte          { return nil }
 func (r *roster) MergeRemoteState([]byte, bool)   {}

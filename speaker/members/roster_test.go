@@ -46,7 +46,7 @@ func TestRoster(t *testing.T) {
 		{"a message from the future", []func(*roster){join, func(r *roster) { r.NotifyMsg([]byte("hello")) }}, true, false},
 		{"we leave ourselves", []func(*roster){join, func(r *roster) { r.NotifyLeave(node("n1", "10.0.0.1:7946")) }}, true, false},
 	} {
-		r := newRoster("n1")
+		r := newRoster("n1", nil)
 		for _, step := range tt.steps {
 			step(r)
 		}
@@ -61,7 +61,7 @@ func TestMissing(t *testing.T) {
 	addr := netip.MustParseAddrPort
 	self, two, three, six := addr("10.0.0.1:7946"), addr("10.0.0.2:7946"), addr("10.0.0.3:7946"), addr("[fd00::2]:7946")
 	with := func(steps ...func(*roster)) *roster {
-		r := newRoster("n1")
+		r := newRoster("n1", nil)
 		for _, s := range steps {
 			s(r)
 		}
@@ -96,7 +96,7 @@ func TestMissing(t *testing.T) {
 
 // TestCrowd: a thousand members must not knock at one dead node all together.
 func TestCrowd(t *testing.T) {
-	m := &Members{roster: newRoster("n0")}
+	m := &Members{roster: newRoster("n0", nil)}
 	for i := range 999 {
 		m.roster.members[string(rune(i+1))] = &member{}
 	}
