@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 )
@@ -29,7 +28,7 @@ func (s *Stage) Burst(ctx context.Context, n int, app string, hops int) (Burst, 
 	created := time.Now()
 	b := Burst{Creating: created.Sub(begun)}
 	err = Wait(ctx, 60*time.Second, func() error {
-		addrs, err := s.burstAddrs(ctx)
+		addrs, err := s.addrsOf(ctx, "burst-")
 		if err != nil {
 			return err
 		}
@@ -76,35 +75,13 @@ func each(n int, f func(i int) error) error {
 	return nil
 }
 
-// burstAddrs are the addresses that the Services have, of which no two may be
-// the same.
-func (s *Stage) burstAddrs(ctx context.Context) (map[netip.Addr]bool, error) {
-	all, err := s.Statuses(ctx)
-	if err != nil {
-		return nil, err
-	}
-	seen := map[netip.Addr]bool{}
-	for _, v := range all {
-		if !strings.HasPrefix(v.Metadata.Name, "burst-") {
-			continue
-		}
-		for _, a := range v.Addrs() {
-			if seen[a] {
-				return nil, fmt.Errorf("%s was given to two Services", a)
-			}
-			seen[a] = true
-		}
-	}
-	return seen, nil
-}
-
-func (s *Stage) allRouted(ctx context.Context, addrs map[netip.Addr]bool, hops int) error {
+func (s *Stage) allRouted(ctx context.Context, addrs []netip.Addr, hops int) error {
 	routes, err := s.RouterRoutes(ctx, netip.MustParsePrefix("10.99.0.0/16"))
 	if err != nil {
 		return err
 	}
 	missing := 0
-	for a := range addrs {
+	for _, a := range addrs {
 		if len(routes[Host(a)]) != hops {
 			missing++
 		}

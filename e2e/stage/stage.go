@@ -125,6 +125,7 @@ type Service struct {
 	Cluster     bool // externalTrafficPolicy; false: Local
 	SingleStack bool // IPv4 only; false: RequireDualStack
 	Annotations map[string]string
+	Unproxied   bool   // kube-proxy leaves it alone, and it has no node ports
 	App         string // of the selector; empty: Name
 	Protocol    string // TCP or UDP; empty: both
 }
@@ -149,9 +150,14 @@ func (v Service) Manifest() any {
 	for k, v := range families {
 		spec[k] = v
 	}
+	labels := object{}
+	if v.Unproxied {
+		labels["service.kubernetes.io/service-proxy-name"] = "none"
+		spec["allocateLoadBalancerNodePorts"] = false
+	}
 	return object{
 		"apiVersion": "v1", "kind": "Service",
-		"metadata": object{"name": v.Name, "namespace": "default", "annotations": v.Annotations},
+		"metadata": object{"name": v.Name, "namespace": "default", "annotations": v.Annotations, "labels": labels},
 		"spec":     spec,
 	}
 }
