@@ -22,12 +22,16 @@ import (
 type Options struct {
 	Log       *slog.Logger  // nil: discard
 	HangAfter time.Duration // a gobgp call that takes longer is a fault; zero: 10s
+
+	// Password returns the password that a key of the Secret herald-bgp has. It is
+	// asked when a session opens, and again every few seconds: another password
+	// opens the session anew. nil: there are none.
+	Password func(key string) (string, error)
 }
 
 // Announcer announces the routes of the last table that it was given.
 type Announcer struct {
-	log       *slog.Logger
-	hangAfter time.Duration
+	o Options
 
 	started  atomic.Bool
 	requests chan request
@@ -54,11 +58,10 @@ func New(o Options) (*Announcer, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Announcer{
-		log:       o.Log,
-		hangAfter: o.HangAfter,
-		requests:  make(chan request),
-		done:      make(chan struct{}),
-		status:    newStatus(o.Log),
+		o:        o,
+		requests: make(chan request),
+		done:     make(chan struct{}),
+		status:   newStatus(o.Log),
 	}, nil
 }
 
@@ -80,14 +83,14 @@ func (a *Announcer) Run(ctx context.Context) error {
 	select {
 	case <-stopped:
 		return nil
-	case <-time.After(a.hangAfter):
-		return fmt.Errorf("bgp: gobgp has not stopped within %v", a.hangAfter)
+	case <-time.After(a.o.HangAfter):
+		return fmt.Errorf("bgp: gobgp has not stopped within %v", a.o.HangAfter)
 	}
 }
 
 // loop is the one goroutine that calls gobgp.
 func (a *Announcer) loop(ctx context.Context) {
-	s := newSpeaker(a.log, &a.calls, a.status)
+	s := newSpeaker(a.o, &a.calls, a.status)
 	defer close(s.ended)
 	probe := time.NewTicker(5 * time.Second)
 	defer probe.Stop()
@@ -100,7 +103,7 @@ func (a *Announcer) loop(ctx context.Context) {
 			r.result <- s.apply(r.table)
 		case e := <-s.events:
 			if err := s.handle(e); err != nil {
-				a.log.Error("bgp session not repaired", "peer", e.name, "err", err)
+				a.o.Log.Error("bgp session not repaired", "peer", e.name, "err", err)
 			}
 		case <-probe.C:
 			s.probe()
@@ -138,4 +141,4 @@ func (a *Announcer) Apply(ctx context.Context, t plan.Table) error {
 func (a *Announcer) Peers() []PeerStatus { return a.status.list() }
 
 // Healthy is nil unless a call into gobgp hangs. Any goroutine may call it.
-func (a *Announcer) Healthy() error { return a.calls.hung(a.hangAfter) }
+func (a *Announcer) Healthy() error { return a.calls.hung(a.o.HangAfter) }

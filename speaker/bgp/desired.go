@@ -14,16 +14,35 @@ import (
 // session is what one peer shall get.
 type session struct {
 	plan.Session
-	routes   map[netip.Prefix]attributes
+	routes   map[pathName]attributes
 	withheld string // why routes of the table are missing in routes
 }
 
-// attributes are all that a route has besides its prefix. A field that is added
+// pathName names a path. The id tells the paths of one prefix apart (RFC 7911); it
+// is 0 where there is only one.
+type pathName struct {
+	prefix netip.Prefix
+	id     uint32
+}
+
+// attributes are all that a path has besides its name. A field that is added
 // here reaches the wire in path, and nothing else has to change.
 type attributes struct {
 	nextHop   netip.Addr // unspecified: the session's own address
+	asn       uint32     // ours on this session
+	internal  bool       // iBGP
 	weight    uint32
+	encoding  config.Encoding
 	bandwidth config.LinkBandwidthForm
+	community config.CommunityWeights
+	draining  bool
+	more      *config.Attributes
+}
+
+func (a attributes) equal(b attributes) bool {
+	same := a.more.Equal(b.more)
+	a.more, b.more = nil, nil
+	return same && a == b
 }
 
 // check refuses a table that asks for sessions and cannot have any.
@@ -43,20 +62,48 @@ func check(t plan.Table) error {
 func desired(t plan.Table) (map[string]*session, error) {
 	want := map[string]*session{}
 	var errs []error
-	addrs := map[netip.Addr]string{}
+	neighbors := map[string]string{}
 	for _, s := range t.Sessions {
-		s.Address = s.Address.Unmap()
-		if other, taken := addrs[s.Address]; taken {
+		s = normal(s, t.ASN)
+		if other, taken := neighbors[neighborOf(s)]; taken {
 			errs = append(errs, fmt.Errorf("peer %s: has the address of peer %s", s.Name, other))
 			continue
 		}
-		addrs[s.Address] = s.Name
-		want[s.Name] = &session{Session: s, routes: map[netip.Prefix]attributes{}}
+		neighbors[neighborOf(s)] = s.Name
+		want[s.Name] = &session{Session: s, routes: map[pathName]attributes{}}
 	}
 	for _, name := range addRoutes(want, t) {
 		errs = append(errs, fmt.Errorf("peer %s: has routes but no session", name))
 	}
 	return want, errors.Join(errs...)
+}
+
+// normal fills in what a session leaves to be understood.
+func normal(s plan.Session, asn uint32) plan.Session {
+	s.Address = s.Address.Unmap()
+	if s.Address.IsLinkLocalUnicast() && s.Address.Is6() && s.Address.Zone() == "" {
+		s.Address = s.Address.WithZone(s.Interface)
+	}
+	if s.LocalASN == 0 {
+		s.LocalASN = asn
+	}
+	s.Internal = s.ASN == s.LocalASN
+	if s.Weights == "" {
+		s.Weights = config.EncodeLinkBandwidth
+	}
+	return s
+}
+
+// neighborOf is what no two sessions of a node can have in common.
+func neighborOf(s plan.Session) string {
+	switch {
+	case s.Address.IsValid():
+		return s.Address.String()
+	case s.Range.IsValid():
+		return s.Range.Masked().String()
+	default:
+		return s.Interface
+	}
 }
 
 // addRoutes gives each session its routes, and returns the peers without one.
@@ -71,15 +118,12 @@ func addRoutes(want map[string]*session, t plan.Table) []string {
 			}
 			continue
 		}
-		hop := nextHop(s.Address, r.Prefix.Addr(), t.NextHops)
-		if !hop.IsValid() {
+		if !s.add(r, t.NextHops) {
 			if missing[s.Name] == nil {
 				missing[s.Name] = map[cluster.Family]int{}
 			}
 			missing[s.Name][cluster.FamilyOf(r.Prefix.Addr())]++
-			continue
 		}
-		s.routes[r.Prefix.Masked()] = attributes{hop, max(r.Weight, 1), s.LinkBandwidth}
 	}
 	for name, families := range missing {
 		for f, n := range families {
@@ -89,15 +133,43 @@ func addRoutes(want map[string]*session, t plan.Table) []string {
 	return strangers
 }
 
-// nextHop is unspecified for a prefix of the session's own family: gobgp then
-// fills in the address that the session has on this node. For the other family
-// it is one that this node is known by, and invalid if there is none.
-func nextHop(peer, prefix netip.Addr, own plan.NextHops) netip.Addr {
+// add adds the paths of a route, unless there is no next hop for it.
+func (s *session) add(r plan.Route, own plan.NextHops) bool {
+	name := pathName{prefix: r.Prefix.Masked()}
+	a := attributes{
+		asn: s.LocalASN, internal: s.Internal, weight: max(r.Weight, 1), encoding: s.Weights,
+		bandwidth: s.LinkBandwidth, community: s.Community, draining: r.Draining, more: r.Attributes,
+	}
+	if s.Weights == config.EncodeAddPath {
+		for i, hop := range r.NextHops {
+			name.id, a.nextHop = uint32(i+1), hop
+			s.routes[name] = a
+		}
+		return len(r.NextHops) > 0
+	}
+	if a.nextHop = nextHop(s.Session, r.Prefix.Addr(), own); a.nextHop.IsValid() {
+		s.routes[name] = a
+	}
+	return a.nextHop.IsValid()
+}
+
+// nextHop is unspecified where gobgp shall fill in the address that the session
+// has on this node. That goes for prefixes of the session's own family, and over
+// a link-local session for both: nobody knows whether the router has a route to
+// any other address of this node (RFC 8950). For the other family it is one that
+// this node is known by, and invalid if there is none.
+func nextHop(s plan.Session, prefix netip.Addr, own plan.NextHops) netip.Addr {
+	unspecified := netip.IPv6Unspecified()
+	if prefix.Is4() {
+		unspecified = netip.IPv4Unspecified()
+	}
+	peer := s.Address
+	if s.Range.IsValid() {
+		peer = s.Range.Addr()
+	}
 	switch {
-	case peer.Is4() && prefix.Is4():
-		return netip.IPv4Unspecified()
-	case peer.Is6() && prefix.Is6():
-		return netip.IPv6Unspecified()
+	case !peer.IsValid(), peer.Is6() && peer.IsLinkLocalUnicast(), peer.Is4() == prefix.Is4():
+		return unspecified
 	case prefix.Is4():
 		return own.IPv4
 	default:
@@ -107,7 +179,10 @@ func nextHop(peer, prefix netip.Addr, own plan.NextHops) netip.Addr {
 
 // transport is the part of a session that cannot change while it is up.
 func transport(s plan.Session) plan.Session {
-	s.LinkBandwidth = ""
+	s.LinkBandwidth, s.Community, s.BFD, s.Paths = "", config.CommunityWeights{}, plan.BFD{}, 0
+	if s.Weights != config.EncodeAddPath {
+		s.Weights = ""
+	}
 	return s
 }
 

@@ -23,10 +23,12 @@ func TestNextHops(t *testing.T) {
 		{"IPv6 over IPv6 has the session's address", "fd00::9", "2001:db8::1", own, netip.IPv6Unspecified()},
 		{"IPv6 over IPv4 has the node's address", "10.0.0.9", "2001:db8::1", own, addr("fd00::1")},
 		{"IPv4 over IPv6 has the node's address", "fd00::9", "192.0.2.1", own, addr("10.0.0.1")},
+		{"IPv4 over a link-local session has the session's address", "fe80::9%eth0", "192.0.2.1", own, netip.IPv4Unspecified()},
+		{"IPv6 over a link-local session has the session's address", "fe80::9%eth0", "2001:db8::1", own, netip.IPv6Unspecified()},
 		{"IPv6 over IPv4 has none on a node without IPv6", "10.0.0.9", "2001:db8::1", plan.NextHops{IPv4: own.IPv4}, netip.Addr{}},
 		{"IPv4 over IPv6 has none on a node without IPv4", "fd00::9", "192.0.2.1", plan.NextHops{IPv6: own.IPv6}, netip.Addr{}},
 	} {
-		if got := nextHop(addr(tc.peer), addr(tc.prefix), tc.own); got != tc.want {
+		if got := nextHop(plan.Session{Address: addr(tc.peer)}, addr(tc.prefix), tc.own); got != tc.want {
 			t.Errorf("%s: got %v, want %v", tc.what, got, tc.want)
 		}
 	}
@@ -79,7 +81,7 @@ func TestFaultsOfATableAreNamedAndTheRestIsKept(t *testing.T) {
 // Before the first session there must be a router ID, and there is none without
 // the Node.
 func TestANodeThatTheClusterLacksIsNamed(t *testing.T) {
-	s := newSpeaker(slog.New(slog.DiscardHandler), &calls{}, newStatus(slog.New(slog.DiscardHandler)))
+	s := newSpeaker(Options{Log: slog.New(slog.DiscardHandler)}, &calls{}, newStatus(slog.New(slog.DiscardHandler)))
 	err := s.apply(plan.Table{Self: "n9", ASN: 64513, Sessions: []plan.Session{tor("a", "10.0.0.9", 64512, "")}})
 	if err == nil || !strings.Contains(err.Error(), `no Node "n9"`) {
 		t.Errorf("got %v", err)
@@ -130,7 +132,7 @@ func TestLinkBandwidthOnTheWire(t *testing.T) {
 		{4, config.NonTransitive, 65536, "40045ba040800000"}, // 23456
 		{4, config.Transitive, 4200000001, "00045ba040800000"},
 	} {
-		b, err := linkBandwidth(attributes{weight: tc.weight, bandwidth: tc.form}, tc.asn).Serialize()
+		b, err := linkBandwidth(attributes{weight: tc.weight, bandwidth: tc.form, asn: tc.asn}).Serialize()
 		if got := fmt.Sprintf("%x", b); err != nil || got != tc.want {
 			t.Errorf("weight %d, %s, AS %d: got %s, %v, want %s", tc.weight, tc.form, tc.asn, got, err, tc.want)
 		}

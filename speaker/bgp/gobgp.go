@@ -2,18 +2,16 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"strconv"
-	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"github.com/osrg/gobgp/v4/pkg/server"
-
-	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // start starts a gobgp server that listens on nothing.
@@ -92,52 +90,33 @@ func (s *speaker) probe() {
 	// Nobody applies a table anew while nothing changes, so what could not be
 	// opened, or opened again, is tried here.
 	for _, p := range sorted(s.peers) {
-		if err := s.addPeer(p); err != nil {
+		if err := errors.Join(s.changePassword(p), s.addPeer(p)); err != nil {
 			s.log.Error("bgp session not opened", "peer", p.Name, "err", err)
 		}
 	}
 }
 
+// addPeer opens a session. What only an operator can mend is no error: it is in
+// the session's status, and probe tries again.
 func (s *speaker) addPeer(p *peer) error {
 	if p.up {
 		return nil
 	}
 	s.status.add(p.Session)
+	password, err := s.passwordOf(p.Session)
+	if err != nil {
+		s.status.refuse(p.Name, err.Error())
+		return nil
+	}
 	if err := s.calls.do("add peer", func() error {
-		return s.gobgp.AddPeer(context.Background(), &api.AddPeerRequest{Peer: neighbor(p.Session, p.vrfName())})
+		return s.gobgp.AddPeer(context.Background(), &api.AddPeerRequest{Peer: neighbor(p.Session, p.vrfName(), password)})
 	}); err != nil {
-		s.status.failed(p.Address, "gobgp refuses the session: "+err.Error())
+		s.status.refuse(p.Name, "gobgp refuses the session: "+err.Error())
 		return err
 	}
-	p.up = true
+	p.up, p.password = true, password
 	return nil
 }
-
-// neighbor is a session as gobgp takes it. Both families go over each session.
-func neighbor(s plan.Session, vrf string) *api.Peer {
-	return &api.Peer{
-		Conf: &api.PeerConf{NeighborAddress: s.Address.String(), PeerAsn: s.ASN, Vrf: vrf},
-		Timers: &api.Timers{Config: &api.TimersConfig{
-			HoldTime:          seconds(s.HoldTime),
-			KeepaliveInterval: seconds(s.KeepaliveTime),
-			ConnectRetry:      seconds(s.ConnectRetryTime),
-			// gobgp's own default is 30 s, and 0 would mean that default.
-			IdleHoldTimeAfterReset: 1,
-		}},
-		Transport: &api.Transport{RemotePort: uint32(s.Port)},
-		AfiSafis:  []*api.AfiSafi{family(bgp.RF_IPv4_UC), family(bgp.RF_IPv6_UC)},
-	}
-}
-
-func family(f bgp.Family) *api.AfiSafi {
-	return &api.AfiSafi{Config: &api.AfiSafiConfig{
-		Family:  &api.Family{Afi: api.Family_Afi(f.Afi()), Safi: api.Family_Safi(f.Safi())},
-		Enabled: true,
-	}}
-}
-
-// seconds rounds up, as gobgp takes 0 for its own default.
-func seconds(d time.Duration) uint64 { return uint64((d + time.Second - 1) / time.Second) }
 
 func (s *speaker) deletePeer(p *peer) error {
 	if !p.up {

@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +34,10 @@ func TestMain(m *testing.M) {
 
 // order is what a test tells an announcer: a table to apply, or to say how its
 // peers are.
-type order struct{ Table *plan.Table }
+type order struct {
+	Table     *plan.Table
+	Passwords map[string]string // nil: as before
+}
 
 // answer is what it says.
 type answer struct {
@@ -45,7 +50,8 @@ type answer struct {
 // announce runs an announcer until its input ends, and then stops it in order.
 func announce(in io.Reader, out io.Writer) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	a, err := New(Options{Log: log})
+	var secrets passwords
+	a, err := New(Options{Log: log, Password: secrets.read})
 	if err != nil {
 		panic(err)
 	}
@@ -58,6 +64,9 @@ func announce(in io.Reader, out io.Writer) {
 		if err := orders.Decode(&o); err != nil {
 			break
 		}
+		if o.Passwords != nil {
+			secrets.Store(&o.Passwords)
+		}
 		answers.Encode(obey(ctx, a, o))
 	}
 	stop()
@@ -67,6 +76,20 @@ func announce(in io.Reader, out io.Writer) {
 	if err := a.Apply(context.Background(), plan.Table{}); err == nil {
 		panic("Apply works although Run has ended")
 	}
+}
+
+// passwords is a Secret.
+type passwords struct {
+	atomic.Pointer[map[string]string]
+}
+
+func (p *passwords) read(key string) (string, error) {
+	if all := p.Load(); all != nil {
+		if password, ok := (*all)[key]; ok {
+			return password, nil
+		}
+	}
+	return "", errors.New("no such file")
 }
 
 func obey(ctx context.Context, a *Announcer, o order) (say answer) {
@@ -168,7 +191,7 @@ func (r *remote) tell(o order) answer {
 // apply applies a table that must be accepted.
 func (r *remote) apply(t plan.Table) answer {
 	r.tb.Helper()
-	a := r.tell(order{&t})
+	a := r.tell(order{Table: &t})
 	if a.Error != "" {
 		r.tb.Fatalf("apply: %s", a.Error)
 	}

@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -71,10 +70,10 @@ func (s *speaker) repair(p *peer, up time.Time) error {
 		return nil
 	}
 	// gobgp sends a withdrawal only for a route that it has.
-	lost := map[netip.Prefix]attributes{}
-	for prefix, a := range p.withdrawn {
-		if _, back := p.routes[prefix]; !back && a.nextHop.IsValid() {
-			lost[prefix] = a
+	lost := map[pathName]attributes{}
+	for r, a := range p.withdrawn {
+		if _, back := p.routes[r]; !back && a.nextHop.IsValid() {
+			lost[r] = a
 		}
 	}
 	if err := s.announce(p, lost); err != nil {

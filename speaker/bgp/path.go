@@ -3,6 +3,7 @@ package bgp
 import (
 	"math"
 	"net/netip"
+	"slices"
 
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
@@ -13,35 +14,94 @@ import (
 // asTrans stands for an AS number that needs more than 16 bits (RFC 6793).
 const asTrans = 23456
 
-// path is a route as gobgp takes it.
-func path(prefix netip.Prefix, a attributes, asn uint32) (*apiutil.Path, error) {
-	nlri, err := bgp.NewIPAddrPrefix(prefix)
+// path is a path as gobgp takes it.
+func path(r pathName, a attributes) (*apiutil.Path, error) {
+	nlri, err := bgp.NewIPAddrPrefix(r.prefix)
 	if err != nil {
 		return nil, err
 	}
-	family := familyOf(prefix)
+	family := familyOf(r.prefix)
 	// gobgp rebuilds this attribute in the form that the family needs.
 	reach, err := bgp.NewPathAttributeMpReachNLRI(family, []bgp.PathNLRI{{NLRI: nlri}}, a.nextHop)
 	if err != nil {
 		return nil, err
 	}
-	return &apiutil.Path{
-		Family: family,
-		Nlri:   nlri,
-		Attrs: []bgp.PathAttributeInterface{
-			bgp.NewPathAttributeOrigin(bgp.BGP_ORIGIN_ATTR_TYPE_IGP),
-			reach,
-			hidden{bgp.NewPathAttributeExtendedCommunities([]bgp.ExtendedCommunityInterface{
-				linkBandwidth(a, asn),
-			})},
-		},
-	}, nil
+	attrs := []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(bgp.BGP_ORIGIN_ATTR_TYPE_IGP)}
+	attrs = append(attrs, a.preference()...)
+	attrs = append(attrs, a.communities()...)
+	return &apiutil.Path{Family: family, Nlri: nlri, RemoteID: r.id, Attrs: append(attrs, reach)}, nil
 }
 
-// withdrawal names a route that gobgp shall forget.
-func withdrawal(prefix netip.Prefix) (*apiutil.Path, error) {
-	nlri, err := bgp.NewIPAddrPrefix(prefix)
-	return &apiutil.Path{Family: familyOf(prefix), Nlri: nlri, Withdrawal: true}, err
+// preference is what routers compare routes by.
+func (a attributes) preference() (list []bgp.PathAttributeInterface) {
+	var more config.Attributes
+	if a.more != nil {
+		more = *a.more
+	}
+	if !a.internal && more.Prepend > 0 {
+		// gobgp puts our AS in front once by itself.
+		list = append(list, bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{
+			bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, slices.Repeat([]uint32{a.asn}, more.Prepend)),
+		}))
+	}
+	if more.MED != nil {
+		list = append(list, bgp.NewPathAttributeMultiExitDisc(*more.MED))
+	}
+	switch {
+	case !a.internal: // LOCAL_PREF is not for other systems (RFC 4271 section 5.1.5)
+	case a.draining:
+		list = append(list, bgp.NewPathAttributeLocalPref(0))
+	case more.LocalPref != nil:
+		list = append(list, bgp.NewPathAttributeLocalPref(*more.LocalPref))
+	}
+	return list
+}
+
+// communities are all communities of a path: those that were asked for, the
+// weight, and GRACEFUL_SHUTDOWN (RFC 8326).
+func (a attributes) communities() (list []bgp.PathAttributeInterface) {
+	var standard []uint32
+	var large []*bgp.LargeCommunity
+	if a.more != nil {
+		standard = slices.Clone(a.more.Communities)
+		for _, c := range a.more.LargeCommunities {
+			large = append(large, &bgp.LargeCommunity{ASN: c.GlobalAdmin, LocalData1: c.LocalData1, LocalData2: c.LocalData2})
+		}
+	}
+	if a.encoding == config.EncodeCommunity {
+		standard = append(standard, weightCommunity(a))
+	}
+	if a.draining {
+		standard = append(standard, gracefulShutdown)
+	}
+	slices.Sort(standard)
+	if standard = slices.Compact(standard); len(standard) > 0 {
+		list = append(list, bgp.NewPathAttributeCommunities(standard))
+	}
+	if len(large) > 0 {
+		list = append(list, bgp.NewPathAttributeLargeCommunities(large))
+	}
+	if a.encoding == config.EncodeLinkBandwidth {
+		list = append(list, hidden{bgp.NewPathAttributeExtendedCommunities([]bgp.ExtendedCommunityInterface{linkBandwidth(a)})})
+	}
+	return list
+}
+
+// gracefulShutdown is 65535:0 (RFC 8326).
+const gracefulShutdown = 0xffff_0000
+
+// maxCommunityWeight is the most that BIRD takes for a weight; it drops a route
+// that has more.
+const maxCommunityWeight = 256
+
+func weightCommunity(a attributes) uint32 {
+	return uint32(a.community.ASN)<<16 + uint32(a.community.Base) + min(a.weight, maxCommunityWeight)
+}
+
+// withdrawal names a path that gobgp shall forget.
+func withdrawal(r pathName) (*apiutil.Path, error) {
+	nlri, err := bgp.NewIPAddrPrefix(r.prefix)
+	return &apiutil.Path{Family: familyOf(r.prefix), Nlri: nlri, RemoteID: r.id, Withdrawal: true}, err
 }
 
 func familyOf(p netip.Prefix) bgp.Family {
@@ -53,7 +113,8 @@ func familyOf(p netip.Prefix) bgp.Family {
 
 // linkBandwidth is the community of RFC 10005. It always has the bare weight,
 // never a real bandwidth: FRR 8 keeps it in 32 bits and drops fractions.
-func linkBandwidth(a attributes, asn uint32) bgp.ExtendedCommunityInterface {
+func linkBandwidth(a attributes) bgp.ExtendedCommunityInterface {
+	asn := a.asn
 	if asn > math.MaxUint16 {
 		asn = asTrans
 	}

@@ -16,9 +16,10 @@ import (
 
 // speaker is a gobgp server and what it was told. One goroutine owns it.
 type speaker struct {
-	log    *slog.Logger
-	calls  *calls
-	status *status
+	log      *slog.Logger
+	calls    *calls
+	status   *status
+	password func(key string) (string, error)
 
 	gobgp    *server.BgpServer // nil: stopped
 	unwatch  context.CancelFunc
@@ -34,20 +35,21 @@ type speaker struct {
 // peer is what gobgp was told of one session.
 type peer struct {
 	plan.Session
-	vrf    uint32
-	up     bool // gobgp has the neighbour; its VRF may be there without
-	routes map[netip.Prefix]attributes
+	vrf      uint32
+	up       bool   // gobgp has the neighbour; its VRF may be there without
+	password string // that gobgp was told
+	routes map[pathName]attributes
 
 	changed   time.Time                   // when its routes changed last
-	withdrawn map[netip.Prefix]attributes // lately
+	withdrawn map[pathName]attributes // lately
 	revived   time.Time
 }
 
 func (p *peer) name() string { return p.Name }
 
-func newSpeaker(log *slog.Logger, c *calls, st *status) *speaker {
+func newSpeaker(o Options, c *calls, st *status) *speaker {
 	return &speaker{
-		log: log, calls: c, status: st, peers: map[string]*peer{},
+		log: o.Log, password: o.Password, calls: c, status: st, peers: map[string]*peer{},
 		events: make(chan event), ended: make(chan struct{}),
 	}
 }
@@ -125,7 +127,7 @@ func (s *speaker) open(w *session) error {
 	if err := s.addPeer(p); err != nil {
 		errs = append(errs, fmt.Errorf("peer %s: open session: %w", p.Name, err))
 	}
-	s.status.routes(p.Name, len(p.routes), w.withheld)
+	s.status.routes(p.Name, prefixes(p.routes), w.withheld)
 	return errors.Join(errs...)
 }
 
@@ -135,7 +137,7 @@ func (s *speaker) peer(w *session) (*peer, error) {
 		return p, nil
 	}
 	s.lastVRF++
-	p := &peer{Session: w.Session, vrf: s.lastVRF, routes: map[netip.Prefix]attributes{}, withdrawn: map[netip.Prefix]attributes{}}
+	p := &peer{Session: w.Session, vrf: s.lastVRF, routes: map[pathName]attributes{}, withdrawn: map[pathName]attributes{}}
 	if err := s.addVRF(p); err != nil {
 		return nil, err
 	}
@@ -146,69 +148,79 @@ func (s *speaker) peer(w *session) (*peer, error) {
 // announce gives gobgp the routes that it has not or that have changed, all in
 // one call. A route that is there is replaced, which is no withdrawal on the
 // wire.
-func (s *speaker) announce(p *peer, want map[netip.Prefix]attributes) error {
+func (s *speaker) announce(p *peer, want map[pathName]attributes) error {
 	var paths []*apiutil.Path
-	var given []netip.Prefix
+	var given []pathName
 	var errs []error
-	for prefix, a := range want {
-		if p.routes[prefix] == a {
+	for r, a := range want {
+		if p.routes[r].equal(a) {
 			continue
 		}
-		one, err := path(prefix, a, s.asn)
+		one, err := path(r, a)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", prefix, err))
+			errs = append(errs, fmt.Errorf("%s: %w", r.prefix, err))
 			continue
 		}
-		paths, given = append(paths, one), append(given, prefix)
+		paths, given = append(paths, one), append(given, r)
 	}
 	if len(paths) == 0 {
 		return errors.Join(errs...)
 	}
 	err := s.addPaths(p, paths)
 	p.changed = time.Now()
-	for _, prefix := range given {
-		p.routes[prefix] = want[prefix]
+	for _, r := range given {
+		p.routes[r] = want[r]
 		if err != nil {
-			p.routes[prefix] = attributes{} // may be there or not: equals nothing
+			p.routes[r] = attributes{} // may be there or not: equals nothing
 		}
 	}
 	return errors.Join(append(errs, err)...)
 }
 
-func (s *speaker) withdraw(p *peer, prefixes []netip.Prefix) error {
-	if len(prefixes) == 0 {
+func (s *speaker) withdraw(p *peer, routes []pathName) error {
+	if len(routes) == 0 {
 		return nil
 	}
-	paths := make([]*apiutil.Path, len(prefixes))
-	for i, prefix := range prefixes {
+	paths := make([]*apiutil.Path, len(routes))
+	for i, r := range routes {
 		var err error
-		if paths[i], err = withdrawal(prefix); err != nil {
-			return fmt.Errorf("%s: %w", prefix, err)
+		if paths[i], err = withdrawal(r); err != nil {
+			return fmt.Errorf("%s: %w", r.prefix, err)
 		}
 	}
 	if err := s.deletePaths(p, paths); err != nil {
 		return err
 	}
 	if time.Since(p.changed) > time.Second {
-		p.withdrawn = map[netip.Prefix]attributes{}
+		p.withdrawn = map[pathName]attributes{}
 	}
 	p.changed = time.Now()
-	for _, prefix := range prefixes {
-		p.withdrawn[prefix] = p.routes[prefix]
-		delete(p.routes, prefix)
+	for _, r := range routes {
+		p.withdrawn[r] = p.routes[r]
+		delete(p.routes, r)
 	}
 	return nil
 }
 
-// surplus are the prefixes of have that want lacks.
-func surplus(have, want map[netip.Prefix]attributes) []netip.Prefix {
-	var list []netip.Prefix
-	for prefix := range have {
-		if _, wanted := want[prefix]; !wanted {
-			list = append(list, prefix)
+// surplus are the routes of have that want lacks.
+func surplus(have, want map[pathName]attributes) []pathName {
+	var list []pathName
+	for r := range have {
+		if _, wanted := want[r]; !wanted {
+			list = append(list, r)
 		}
 	}
 	return list
 }
 
-func keys(m map[netip.Prefix]attributes) []netip.Prefix { return surplus(m, nil) }
+func keys(m map[pathName]attributes) []pathName { return surplus(m, nil) }
+
+// prefixes counts the prefixes of routes, each of which may have many paths.
+func prefixes(m map[pathName]attributes) (n int) {
+	for r := range m {
+		if r.id <= 1 {
+			n++
+		}
+	}
+	return n
+}

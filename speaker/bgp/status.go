@@ -126,14 +126,25 @@ func (st *status) change(addr netip.Addr, to State, reason string) (name string,
 	return p.Name, from
 }
 
+// refuse notes why a session is not even tried.
+func (st *status) refuse(name, reason string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.peers[name]; p != nil {
+		st.fail(p, reason)
+	}
+}
+
 // failed notes what went wrong with a session. What repeats is logged once.
 func (st *status) failed(addr netip.Addr, reason string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	p := st.find(addr)
-	if p == nil {
-		return
+	if p := st.find(addr); p != nil {
+		st.fail(p, reason)
 	}
+}
+
+func (st *status) fail(p *PeerStatus, reason string) {
 	news := p.LastError != reason || p.LastErrorAt.Before(p.Since)
 	p.fail(reason)
 	if news && p.State != Established {

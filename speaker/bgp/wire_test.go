@@ -221,7 +221,7 @@ func TestNeighboursRoutesAreRefused(t *testing.T) {
 // loop. Tests that use it do not run in parallel, for gobgp's sake.
 func startSpeaker(tb testing.TB, t plan.Table) *speaker {
 	tb.Helper()
-	s := newSpeaker(slog.New(slog.DiscardHandler), &calls{}, newStatus(slog.New(slog.DiscardHandler)))
+	s := newSpeaker(Options{Log: slog.New(slog.DiscardHandler)}, &calls{}, newStatus(slog.New(slog.DiscardHandler)))
 	tb.Cleanup(func() { close(s.ended); s.stop() })
 	if err := s.apply(t); err != nil {
 		tb.Fatal(err)

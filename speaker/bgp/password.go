@@ -1,0 +1,50 @@
+package bgp
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+// secret is the Secret that has the passwords.
+const secret = "herald-bgp"
+
+// maxPassword is what the kernel takes (TCP_MD5SIG_MAXKEYLEN).
+const maxPassword = 80
+
+// passwordOf is empty for a session without one.
+func (s *speaker) passwordOf(of plan.Session) (string, error) {
+	if of.PasswordKey == "" {
+		return "", nil
+	}
+	password, err := "", errors.New("this speaker was given no passwords")
+	if s.password != nil {
+		password, err = s.password(of.PasswordKey)
+	}
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("no password: key %q of the Secret %s: %w", of.PasswordKey, secret, err)
+	case password == "":
+		return "", fmt.Errorf("no password: key %q of the Secret %s is empty", of.PasswordKey, secret)
+	case len(password) > maxPassword:
+		return "", fmt.Errorf("password too long: key %q of the Secret %s has %d bytes, and TCP MD5 takes at most %d", of.PasswordKey, secret, len(password), maxPassword)
+	}
+	return password, nil
+}
+
+// changePassword closes a session whose password is another one now. If there is
+// none any more the session stays: that may well be a moment's disorder, and the
+// peer still takes the old one.
+func (s *speaker) changePassword(p *peer) error {
+	if !p.up {
+		return nil
+	}
+	password, err := s.passwordOf(p.Session)
+	if err != nil || password == p.password {
+		return nil
+	}
+	s.log.Info("bgp password changed", "peer", p.Name, "key", p.PasswordKey)
+	s.status.remove(p.Name)
+	return s.deletePeer(p)
+}
