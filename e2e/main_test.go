@@ -18,7 +18,9 @@ var herald *stage.Stage
 func TestMain(m *testing.M) {
 	os.Exit(stage.Main(stage.Suite{
 		Number: 50, AtMost: 30 * time.Minute,
-		Install: func(ctx context.Context, l *lab.Lab) (*stage.Stage, error) { return stage.Install(ctx, l, stage.Config) },
-		Run:     func(s *stage.Stage) int { herald = s; return m.Run() },
+		Install: func(ctx context.Context, l *lab.Lab) (*stage.Stage, error) {
+			return stage.Install(ctx, l, stage.Config)
+		},
+		Run: func(s *stage.Stage) int { herald = s; return m.Run() },
 	}))
 }
