@@ -1,0 +1,174 @@
+package layer2
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/e2e/lab"
+	"github.com/heraldlb/herald/e2e/stage"
+)
+
+// metric reads one of a speaker's metrics, all label values added.
+func metric(ctx context.Context, node, name string) (sum float64, err error) {
+	out, err := herald.Exec(ctx, node, "curl", "-sfm3", "http://127.0.0.1:7473/metrics")
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range regexp.MustCompile(`(?m)^`+name+`(?:\{.*\})? (\S+)$`).FindAllStringSubmatch(out, -1) {
+		v, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += v
+	}
+	return sum, nil
+}
+
+func waitMetric(t *testing.T, node, name string, right func(float64) bool) {
+	t.Helper()
+	must(t, stage.Wait(t.Context(), 15*time.Second, func() error {
+		v, err := metric(t.Context(), node, name)
+		if err == nil && !right(v) {
+			err = fmt.Errorf("%s of %s is %v", name, node, v)
+		}
+		return err
+	}))
+}
+
+// A stranger is a host on the segment, here the router, that takes an address of
+// ours without asking first.
+type stranger struct{ mac string }
+
+const routerDevice = "lan0"
+
+func newStranger(t *testing.T) stranger {
+	t.Helper()
+	out, err := herald.Exec(t.Context(), lab.Router, "ip", "-j", "link", "show", "dev", routerDevice)
+	must(t, err)
+	var links []struct{ Address string }
+	must(t, json.Unmarshal([]byte(out), &links))
+	return stranger{links[0].Address}
+}
+
+func (stranger) do(argv ...string) error {
+	_, err := herald.Exec(context.Background(), lab.Router, argv...)
+	return err
+}
+
+func width(a netip.Addr) string {
+	if a.Is4() {
+		return a.String() + "/24"
+	}
+	return a.String() + "/64"
+}
+
+// take configures the address.
+func (s stranger) take(t *testing.T, a netip.Addr) {
+	t.Helper()
+	t.Cleanup(func() { s.drop(a) })
+	must(t, s.do("ip", "addr", "add", width(a), "dev", routerDevice, "nodad"))
+}
+
+func (s stranger) drop(a netip.Addr) { _ = s.do("ip", "addr", "del", width(a), "dev", routerDevice) }
+
+// told waits until the owner has told of the stranger, and then, without it, of
+// its end.
+func (s stranger) told(t *testing.T, w *wire, a netip.Addr, owner string) {
+	t.Helper()
+	waitEvent(t, "AddressConflict", "the interface with the address "+s.mac+" answers for "+a.String()+" on eth0 too")
+	waitMetric(t, owner, "herald_l2_conflicts_total", func(v float64) bool { return v > 0 })
+	waitMetric(t, owner, "herald_l2_rivals", func(v float64) bool { return v > 0 })
+	must(t, stage.Wait(t.Context(), 10*time.Second, func() error {
+		got, err := w.askEach(t.Context(), []netip.Addr{a}, 200*time.Millisecond)
+		if want := []string{s.mac, owner}; err == nil && !slices.Equal(got[a], want) {
+			err = fmt.Errorf("%v answer for %s, want the stranger and the owner, %v", got[a], a, want)
+		}
+		return err
+	}))
+	s.drop(a)
+	waitMetric(t, owner, "herald_l2_rivals", func(v float64) bool { return v == 0 })
+	waitOwner(t, a, owner)
+	reach(t, lab.LANClient, []netip.Addr{a})
+}
+
+// A stranger uses an address of ours: that is told, and the owner goes on.
+func TestAStrangerUsesAnAddress(t *testing.T) {
+	t.Cleanup(func() { tidy(t, "used") })
+	a := serve(t, "used-0", "n1", "n2", "n3")[0]
+	owner, s := waitOwner(t, a, all...), newStranger(t)
+	s.take(t, a)
+	must(t, s.do("ip", "neigh", "flush", "dev", routerDevice))
+	_ = s.do("ping", "-c1", "-W1", "-I", a.String(), lab.LANClient4) // to ask for the neighbour is enough
+	s.told(t, openWire(t), a, owner)
+}
+
+// A stranger has an address of ours and is silent: who takes the address over
+// finds out.
+func TestATakeoverIsVerified(t *testing.T) {
+	t.Cleanup(func() { tidy(t, "verified") })
+	must(t, herald.RunPods(t.Context(), "verified", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
+	addrs := oneOwner(t, "verified")
+	w, s := openWire(t), newStranger(t)
+	for _, a := range addrs {
+		t.Run(a.String(), func(t *testing.T) {
+			owner := waitOwner(t, a, all...)
+			before := speakerOn(t, owner)
+			s.take(t, a)
+			must(t, herald.RemovePod(t.Context(), before))
+			waitSpeaker(t, owner, before)
+			s.told(t, w, a, owner)
+		})
+	}
+}
+
+// A host that asks before it takes an address is told that it is in use.
+func TestAStrangerThatAsksFirst(t *testing.T) {
+	t.Cleanup(func() { tidy(t, "asked") })
+	a := serve(t, "asked-0", "n1", "n2", "n3")[1]
+	s, conf := newStranger(t), "net.ipv6.conf."+routerDevice
+	must(t, s.do("sysctl", "-qw", conf+".accept_dad=1", conf+".dad_transmits=1"))
+	t.Cleanup(func() {
+		s.drop(a)
+		_ = s.do("sysctl", "-qw", conf+".accept_dad=0")
+	})
+	must(t, s.do("ip", "addr", "add", width(a), "dev", routerDevice))
+	must(t, stage.Wait(t.Context(), 5*time.Second, func() error {
+		out, err := herald.Exec(t.Context(), lab.Router, "ip", "-6", "addr", "show", "dev", routerDevice, "dadfailed")
+		if err == nil && !regexp.MustCompile(regexp.QuoteMeta(a.String())+`/`).MatchString(out) {
+			err = fmt.Errorf("the host did not notice that %s is in use: %q", a, out)
+		}
+		return err
+	}))
+	waitOwner(t, a, all...)
+}
+
+// A false announcement moves the caches of the clients to the stranger. The
+// owner's answer to it moves them back.
+func TestAFalseAnnouncementIsAnswered(t *testing.T) {
+	t.Cleanup(func() { tidy(t, "forged") })
+	addrs := serve(t, "forged-0", "n1", "n2", "n3")
+	a := addrs[0]
+	owner := waitOwner(t, a, all...)
+	w := openWire(t)
+	reach(t, lab.Router, []netip.Addr{a})
+	p := probe(t, lab.Router, a)
+	time.Sleep(300 * time.Millisecond)
+	frame := arpRequest(w.mac, a)
+	copy(frame[28:32], frame[38:42]) // as if we had the address
+	must(t, w.send(frame))
+	time.Sleep(2 * time.Second)
+	took := longest(p.end(t))
+	t.Logf("outage by a false announcement: %s", took)
+	if took >= 200*time.Millisecond {
+		t.Errorf("a false announcement stopped the traffic for %s, want less than 200 ms", took)
+	}
+	waitEvent(t, "AddressConflict", w.mac.String()+" answers for "+a.String())
+	waitOwner(t, a, owner)
+}
