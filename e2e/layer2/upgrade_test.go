@@ -12,9 +12,9 @@ import (
 	"github.com/heraldlb/herald/e2e/stage"
 )
 
-// ownedBy creates Services with the pods of another until each node owns an
+// onEachNode creates Services with the pods of another until each node owns an
 // address of each family.
-func ownedBy(t *testing.T, app string) map[string][]netip.Addr {
+func onEachNode(t *testing.T, app string) map[string][]netip.Addr {
 	t.Helper()
 	must(t, herald.RunPods(t.Context(), app, map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs, err := herald.CreateMany(t.Context(), 12, stage.Service{Name: app, App: app})
@@ -82,7 +82,7 @@ func (r *restarts) end() map[string][2]time.Time {
 // none at all but while its own owner is restarted and takes it back.
 func TestSpeakersAreUpgraded(t *testing.T) {
 	t.Cleanup(func() { tidy(t, "upgrade") })
-	owned := ownedBy(t, "upgrade")
+	owned := onEachNode(t, "upgrade")
 	var probes []*probing
 	var addrs []netip.Addr
 	for _, mine := range owned {
@@ -111,7 +111,7 @@ func TestSpeakersAreUpgraded(t *testing.T) {
 		got := p.end(t)
 		outages = append(outages, longest(got))
 		for _, o := range got.Outages {
-			span := away[ownerIn(owned, addrs[i])]
+			span := away[homeOf(owned, addrs[i])]
 			// A speaker that is ready takes its addresses back some seconds later.
 			if o.First.Before(span[0].Add(-time.Second)) || o.Last.After(span[1].Add(5*time.Second)) {
 				t.Errorf("%s was lost at %s, but its owner was restarted from %s to %s", addrs[i], o.First, span[0], span[1])
@@ -125,7 +125,7 @@ func TestSpeakersAreUpgraded(t *testing.T) {
 	t.Logf("longest time without an answer to newcomers: %s", asking.end(t))
 }
 
-func ownerIn(owned map[string][]netip.Addr, a netip.Addr) string {
+func homeOf(owned map[string][]netip.Addr, a netip.Addr) string {
 	for node, mine := range owned {
 		for _, m := range mine {
 			if m == a {
