@@ -175,6 +175,16 @@ func (o owners) exactlyOne(addrs []netip.Addr) error {
 	return nil
 }
 
+// same is an error unless the same nodes answer for the same addresses.
+func (o owners) same(other owners) error {
+	for a, nodes := range o {
+		if !slices.Equal(nodes, other[a]) {
+			return fmt.Errorf("%s is answered by %v, want %v", a, other[a], nodes)
+		}
+	}
+	return nil
+}
+
 // askEach asks once for each address, 5,000 a second, and collects who answers
 // until so long after the last.
 func (w *wire) askEach(ctx context.Context, addrs []netip.Addr, within time.Duration) (owners, error) {

@@ -82,12 +82,7 @@ func powerLoss(t *testing.T, w *wire, addrs []netip.Addr, before owners) {
 	must(t, herald.PowerOn(t.Context(), dead))
 	must(t, herald.WaitReplicas(t.Context()))
 	must(t, herald.WaitPods(t.Context(), 60*time.Second, "many-"+dead+"-0"))
-	must(t, stage.Wait(t.Context(), 20*time.Second, func() error {
-		if back := w.waitOwners(t, addrs); !slices.Equal(ownedBy(back, dead), ownedBy(before, dead)) {
-			return fmt.Errorf("%s is back, and owns %d addresses; it owned %d", dead, back.count()[dead], before.count()[dead])
-		}
-		return nil
-	}))
+	returns(t, w, addrs, before)
 	back := w.waitOwners(t, addrs)
 	moved(t, addrs, before, back, "")
 	time.Sleep(5 * time.Second) // until the last announcement of a burst
