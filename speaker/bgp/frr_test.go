@@ -107,7 +107,7 @@ func fib(n *netlab.Node, prefix string) string {
 	if len(hops) == 0 {
 		if f := strings.Fields(out); len(f) > 0 {
 			if i := strings.Index(out, "via "); i >= 0 {
-				hops = append(hops, strings.Fields(out[i:])[1])
+				hops = append(hops, strings.Fields(strings.Replace(out[i:], "via inet6", "via", 1))[1])
 			}
 		}
 	}

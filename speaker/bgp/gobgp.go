@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
@@ -87,6 +89,7 @@ func (s *speaker) probe() {
 	}); err != nil {
 		s.log.Error("gobgp does not answer", "err", err)
 	}
+	s.retry(s.status.stuck(stuckAfter))
 	// Nobody applies a table anew while nothing changes, so what could not be
 	// opened, or opened again, is tried here.
 	for _, p := range sorted(s.peers) {
@@ -108,6 +111,10 @@ func (s *speaker) addPeer(p *peer) error {
 		s.status.refuse(p.Name, err.Error())
 		return nil
 	}
+	if _, err := net.InterfaceByName(p.Interface); p.Interface != "" && err != nil {
+		s.status.refuse(p.Name, "this node does not have the interface "+p.Interface)
+		return nil
+	}
 	if err := s.calls.do("add peer", func() error {
 		return s.gobgp.AddPeer(context.Background(), &api.AddPeerRequest{Peer: neighbor(p.Session, p.vrfName(), password)})
 	}); err != nil {
@@ -116,6 +123,24 @@ func (s *speaker) addPeer(p *peer) error {
 	}
 	p.up, p.password = true, password
 	return nil
+}
+
+// stuckAfter is how long a session may stand still between two messages.
+const stuckAfter = 8 * time.Second
+
+// retry begins again with sessions that stand still, but not all the time: some
+// routers punish that.
+func (s *speaker) retry(names []string) {
+	for _, name := range names {
+		p := s.peers[name]
+		if p == nil || !p.up || time.Since(p.revived) < time.Minute {
+			continue
+		}
+		p.revived = time.Now()
+		if err := s.deletePeer(p); err != nil {
+			s.log.Error("bgp session that stands still not closed", "peer", name, "err", err)
+		}
+	}
 }
 
 func (s *speaker) deletePeer(p *peer) error {

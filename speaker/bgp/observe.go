@@ -22,7 +22,7 @@ func (s *speaker) observe(e *apiutil.WatchEventMessage_PeerEvent, at time.Time) 
 	}
 	p := e.Peer.State
 	is := stateOf(p.SessionState)
-	name, was := s.status.change(p.NeighborAddress, is, lossOf(p.DisconnectReason))
+	name, was := s.status.change(p.NeighborAddress, is, func(from State) string { return lossOf(from, p.DisconnectReason) })
 	if was == is || was != Established && is != Established {
 		return
 	}
@@ -102,17 +102,20 @@ func stateOf(s bgp.FSMState) State {
 	}
 }
 
-// lossOf says why a session ended, and is empty where the log tells more: about
-// notifications it has the codes.
-func lossOf(r api.PeerState_DisconnectReason) string {
+// lossOf says why a session went back from a state, and is empty where the log
+// tells more: about notifications it has the codes.
+func lossOf(from State, r api.PeerState_DisconnectReason) string {
 	switch r {
 	case api.PeerState_DISCONNECT_REASON_HOLD_TIMER_EXPIRED:
-		return "hold timer expired: the peer was silent for the whole hold time; look for a cut link or a router under load"
-	case api.PeerState_DISCONNECT_REASON_READ_FAILED:
+		return "hold timer expired: the peer was silent for the whole hold time; " + holdHint
+	case api.PeerState_DISCONNECT_REASON_READ_FAILED, api.PeerState_DISCONNECT_REASON_GRACEFUL_RESTART:
 		return "the peer closed the connection without a word: it was restarted, or a firewall cut in"
 	case api.PeerState_DISCONNECT_REASON_WRITE_FAILED:
 		return "the connection broke while writing: look for a cut link or a restarted router"
 	case api.PeerState_DISCONNECT_REASON_INVALID_MSG:
+		if from == OpenConfirm {
+			return "the peer answered OPEN with a refusal: look whether it expects this node's AS number, and into its log"
+		}
 		return "the peer sent a message that is not valid BGP, or not at this time"
 	default:
 		return ""

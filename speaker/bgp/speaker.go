@@ -38,9 +38,9 @@ type peer struct {
 	vrf      uint32
 	up       bool   // gobgp has the neighbour; its VRF may be there without
 	password string // that gobgp was told
-	routes map[pathName]attributes
+	routes   map[pathName]attributes
 
-	changed   time.Time                   // when its routes changed last
+	changed   time.Time               // when its routes changed last
 	withdrawn map[pathName]attributes // lately
 	revived   time.Time
 }

@@ -41,11 +41,19 @@ type PeerStatus struct {
 type status struct {
 	log   *slog.Logger
 	mu    sync.Mutex
-	peers map[string]*PeerStatus
+	peers map[string]*entry
+}
+
+// entry is a PeerStatus and what it is made from.
+type entry struct {
+	PeerStatus
+	session   plan.Session
+	changed   time.Time // when State changed last
+	connected time.Time // when the peer took a connection of ours last
 }
 
 func newStatus(log *slog.Logger) *status {
-	return &status{log: log, peers: map[string]*PeerStatus{}}
+	return &status{log: log, peers: map[string]*entry{}}
 }
 
 func (st *status) list() []PeerStatus {
@@ -53,7 +61,7 @@ func (st *status) list() []PeerStatus {
 	defer st.mu.Unlock()
 	list := make([]PeerStatus, 0, len(st.peers))
 	for _, p := range st.peers {
-		one := *p
+		one := p.PeerStatus
 		if one.State != Established {
 			one.Routes = 0
 		}
@@ -70,7 +78,10 @@ func (st *status) add(s plan.Session) {
 	if st.peers[s.Name] != nil {
 		return
 	}
-	st.peers[s.Name] = &PeerStatus{Name: s.Name, Address: s.Address, ASN: s.ASN, State: Idle, Since: time.Now()}
+	st.peers[s.Name] = &entry{
+		PeerStatus: PeerStatus{Name: s.Name, Address: s.Address, ASN: s.ASN, State: Idle, Since: time.Now()},
+		session:    s, changed: time.Now(),
+	}
 }
 
 // is tells whether a session is in a state.
@@ -101,9 +112,9 @@ func (st *status) routes(name string, n int, withheld string) {
 	p.Routes, p.Withheld = n, withheld
 }
 
-// change notes a session's new state, with the reason where it is a loss. It
-// returns the session's name and the state that it was in.
-func (st *status) change(addr netip.Addr, to State, reason string) (name string, from State) {
+// change notes a session's new state, and why it went back. It returns the
+// session's name and the state that it was in.
+func (st *status) change(addr netip.Addr, to State, why func(from State) string) (name string, from State) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	p := st.find(addr)
@@ -111,17 +122,24 @@ func (st *status) change(addr netip.Addr, to State, reason string) (name string,
 		return "", to
 	}
 	from = p.State
-	p.State = to
+	p.State, p.changed, p.connected = to, time.Now(), time.Time{}
 	if (from == Established) != (to == Established) {
 		p.Since = time.Now()
 	}
+	reason := why(from)
 	if from == Established {
-		if reason != "" {
-			p.fail(reason)
+		// A reason that the log gave just now says more.
+		if reason != "" && time.Since(p.LastErrorAt) > time.Second {
+			p.note(reason)
 		}
 		st.log.Warn("bgp session lost", "peer", p.Name, "address", p.Address, "state", to, "reason", p.LastError)
-	} else {
-		st.log.Info("bgp session state", "peer", p.Name, "address", p.Address, "state", to, "reason", reason)
+		return p.Name, from
+	}
+	st.log.Debug("bgp session state", "peer", p.Name, "address", p.Address, "state", to)
+	if to == Established {
+		st.log.Info("bgp session established", "peer", p.Name, "address", p.Address)
+	} else if reason != "" {
+		st.fail(p, reason)
 	}
 	return p.Name, from
 }
@@ -144,17 +162,50 @@ func (st *status) failed(addr netip.Addr, reason string) {
 	}
 }
 
-func (st *status) fail(p *PeerStatus, reason string) {
+func (st *status) fail(p *entry, reason string) {
 	news := p.LastError != reason || p.LastErrorAt.Before(p.Since)
-	p.fail(reason)
+	p.note(reason)
 	if news && p.State != Established {
 		st.log.Warn("bgp session not established", "peer", p.Name, "address", p.Address, "state", p.State, "reason", reason)
 	}
 }
 
-func (p *PeerStatus) fail(reason string) { p.LastError, p.LastErrorAt = reason, time.Now() }
+func (p *PeerStatus) note(reason string) { p.LastError, p.LastErrorAt = reason, time.Now() }
 
-func (st *status) find(addr netip.Addr) *PeerStatus {
+// connected notes that the peer has taken a connection of ours.
+func (st *status) connected(addr netip.Addr) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.find(addr); p != nil {
+		p.connected = time.Now()
+	}
+}
+
+// stuck notes what is wrong with sessions that stand still, as gobgp waits for
+// minutes without a word. It returns their names.
+func (st *status) stuck(limit time.Duration) (names []string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	old := func(t time.Time) bool { return !t.IsZero() && time.Since(t) > limit }
+	for _, p := range st.peers {
+		switch {
+		case p.State == Established:
+			continue
+		case old(p.connected):
+			st.fail(p, silent)
+		case p.State == OpenSent && old(p.changed):
+			st.fail(p, silent)
+		case p.State == OpenConfirm && old(p.changed):
+			st.fail(p, deaf)
+		default:
+			continue
+		}
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func (st *status) find(addr netip.Addr) *entry {
 	for _, p := range st.peers {
 		if p.Address == addr {
 			return p

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
 // tap reads gobgp's log. What keeps an outgoing connection from becoming a
@@ -35,6 +37,9 @@ func (t *tap) WithAttrs(attrs []slog.Attr) slog.Handler {
 // Handle takes one line of the log.
 func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 	if t.peer.IsValid() {
+		if r.Message == "outgoing connection established" {
+			t.status.connected(t.peer)
+		}
 		if reason := reasonIn(r); reason != "" {
 			t.status.failed(t.peer, reason)
 		}
@@ -53,11 +58,15 @@ func reasonIn(r slog.Record) string {
 	case "outgoing connection IO error":
 		return "the peer closed the connection before it said OPEN: most often it does not know this node's address as a neighbor"
 	case "outgoing connection closing due to hold timer expired in OPEN SENT state":
-		return "the peer accepted the connection but said nothing: look for TTL security or a router under load"
+		return silent
 	case "received notification":
 		return received(number(r, "Code"), number(r, "Subcode"), text(r, "Communicated-Reason"))
 	case "sent notification":
-		return sent(number(r, "Code"), number(r, "Subcode"))
+		code, subcode := number(r, "Code"), number(r, "Subcode")
+		if code == bgp.BGP_ERROR_CEASE && subcode == bgp.BGP_ERROR_SUB_PEER_DECONFIGURED {
+			return "" // we close a session, and may have opened it again already
+		}
+		return sent(code, subcode)
 	default:
 		return ""
 	}
