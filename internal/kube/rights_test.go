@@ -39,6 +39,13 @@ func TestRightsOfTheSpeaker(t *testing.T) {
 		t.Error("may write the configuration")
 	}
 
+	if gone, err := c.DaemonSetGone(t.Context(), "herald-speaker"); gone || err != nil {
+		t.Errorf("its DaemonSet is gone: %v, %v", gone, err)
+	}
+	if _, err := c.DaemonSetGone(t.Context(), "another"); err == nil {
+		t.Error("may look at other DaemonSets")
+	}
+
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- c.RunEvents(ctx) }()

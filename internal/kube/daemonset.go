@@ -1,0 +1,23 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// DaemonSetGone tells whether a DaemonSet of the Client's namespace has been
+// deleted, or is being deleted.
+func (c *Client) DaemonSetGone(ctx context.Context, name string) (bool, error) {
+	ds, err := c.api.AppsV1().DaemonSets(c.namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("get daemonset %s/%s: %w", c.namespace, name, err)
+	default:
+		return ds.DeletionTimestamp != nil, nil
+	}
+}
