@@ -2,13 +2,10 @@ package config
 
 import "strings"
 
-// The words of announce and of nodes.cordoned.
+// The words of announce.
 const (
 	announceBGP = "bgp"
 	announceL2  = "l2"
-
-	cordonedKeep  = "keep"
-	cordonedLeave = "leave"
 )
 
 func (p Pool) protocols() (words []string) {
@@ -67,13 +64,4 @@ func refuseWithoutLayer2(spots []spot) {
 	for _, s := range spots {
 		s.fault("only layer 2 uses it; add l2 to announce, or leave it out")
 	}
-}
-
-func readNodes(s spot, n *Nodes) {
-	s.object(fields{
-		"cordoned": func(s spot) {
-			word, _ := s.oneOf(cordonedKeep, cordonedLeave)
-			n.CordonedLeave = word == cordonedLeave
-		},
-	})
 }

@@ -31,13 +31,3 @@ func TestAnnounceFaults(t *testing.T) {
 		"excludeInterfaces: [a, a]":                           {`pools[0].excludeInterfaces[1]: "a": pools[0].excludeInterfaces[0] has it already; it must be unique`},
 	})
 }
-
-func TestNodesFaults(t *testing.T) {
-	wantFaults(t, pool+"nodes: {%s}\n", map[string][]string{
-		"":                nil,
-		"cordoned: keep":  nil,
-		"cordoned: leave": nil,
-		"cordoned: yes":   {`nodes.cordoned: "yes": write keep or leave`},
-		"drained: keep":   {`nodes.drained: unknown key; known here are cordoned`},
-	})
-}

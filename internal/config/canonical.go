@@ -10,66 +10,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The wire types give the canonical text its keys and their order.
-type (
-	wireConfig struct {
-		APIVersion string     `yaml:"apiVersion"`
-		Kind       string     `yaml:"kind"`
-		Pools      []wirePool `yaml:"pools"`
-		Peers      []wirePeer `yaml:"peers,omitempty"`
-		BGP        wireBGP    `yaml:"bgp"`
-		Nodes      wireNodes  `yaml:"nodes"`
-	}
-	wirePool struct {
-		Name            string        `yaml:"name"`
-		Ranges          []string      `yaml:"ranges"`
-		IPFamily        string        `yaml:"ipFamily,omitempty"`
-		AutoAssign      bool          `yaml:"autoAssign"`
-		AvoidBuggyIPs   bool          `yaml:"avoidBuggyIPs"`
-		Priority        int           `yaml:"priority"`
-		Namespaces      []string      `yaml:"namespaces,omitempty"`
-		ServiceSelector *wireSelector `yaml:"serviceSelector,omitempty"`
-		Weights         string        `yaml:"weights"`
-
-		Announce          []string      `yaml:"announce,flow"`
-		Interfaces        []string      `yaml:"interfaces,omitempty"`
-		ExcludeInterfaces []string      `yaml:"excludeInterfaces,omitempty"`
-		NodeSelector      *wireSelector `yaml:"nodeSelector,omitempty"`
-	}
-	wireNodes struct {
-		Cordoned string `yaml:"cordoned"`
-	}
-	wireSelector struct {
-		MatchLabels      map[string]string `yaml:"matchLabels,omitempty"`
-		MatchExpressions []wireRequirement `yaml:"matchExpressions,omitempty"`
-	}
-	wireRequirement struct {
-		Key      string   `yaml:"key"`
-		Operator string   `yaml:"operator"`
-		Values   []string `yaml:"values,omitempty"`
-	}
-	wirePeer struct {
-		Name             string `yaml:"name"`
-		Address          string `yaml:"address"`
-		ASN              uint32 `yaml:"asn"`
-		Port             uint16 `yaml:"port"`
-		HoldTime         string `yaml:"holdTime"`
-		KeepaliveTime    string `yaml:"keepaliveTime"`
-		ConnectRetryTime string `yaml:"connectRetryTime"`
-		LinkBandwidth    string `yaml:"linkBandwidth"`
-	}
-	wireBGP struct {
-		ASN     uint32      `yaml:"asn,omitempty"`
-		Weights wireWeights `yaml:"weights"`
-	}
-	wireWeights struct {
-		Interval      string `yaml:"interval"`
-		MinChange     int    `yaml:"minChange"`
-		DecreaseDelay string `yaml:"decreaseDelay"`
-		SettleTime    string `yaml:"settleTime"`
-	}
-)
-
 // YAML is the canonical text: every default written out, every range in its
 // shortest form. Parse reads it back to an equal Config.
 func (c *Config) YAML() []byte {
@@ -98,15 +38,42 @@ func (c *Config) wire() wireConfig {
 	for _, p := range c.Peers {
 		w.Peers = append(w.Peers, p.wire())
 	}
-	w.BGP = wireBGP{c.BGP.ASN, wireWeights{
-		Interval:      short(c.BGP.Weights.Interval),
-		MinChange:     c.BGP.Weights.MinChange,
-		DecreaseDelay: short(c.BGP.Weights.DecreaseDelay),
-		SettleTime:    short(c.BGP.Weights.SettleTime),
+	for _, p := range c.BFDProfiles {
+		w.BFDProfiles = append(w.BFDProfiles, wireBFDProfile{p.Name, short(p.ReceiveInterval), short(p.TransmitInterval), p.DetectMultiplier})
+	}
+	for _, a := range c.Advertisements {
+		w.Advertisements = append(w.Advertisements, a.wire())
+	}
+	w.BGP = c.BGP.wire()
+	w.Nodes = c.Nodes.wire()
+	return w
+}
+
+func (b BGP) wire() wireBGP {
+	w := wireBGP{ASN: b.ASN, ListenPort: b.ListenPort, Weights: wireWeights{
+		Interval:      short(b.Weights.Interval),
+		MinChange:     b.Weights.MinChange,
+		DecreaseDelay: short(b.Weights.DecreaseDelay),
+		SettleTime:    short(b.Weights.SettleTime),
 	}}
-	w.Nodes.Cordoned = cordonedKeep
-	if c.Nodes.CordonedLeave {
-		w.Nodes.Cordoned = cordonedLeave
+	for _, o := range b.Overrides {
+		w.Overrides = append(w.Overrides, wireBGPOverride{o.NodeSelector.wire(), o.ASN, addrText(o.RouterID)})
+	}
+	return w
+}
+
+func (n Nodes) wire() wireNodes {
+	w := wireNodes{
+		Cordoned:        cordonedKeep,
+		DrainTaint:      n.DrainTaint,
+		DrainAnnotation: n.DrainAnnotation,
+		DrainTime:       short(n.DrainTime),
+		ForwardingGate:  autoOrOff(n.ForwardingGate),
+		StateMaxAge:     short(n.StateMaxAge),
+		Fuse:            wireFuse{n.Fuse.Percent, short(n.Fuse.HoldTime)},
+	}
+	if n.CordonedLeave {
+		w.Cordoned = cordonedLeave
 	}
 	return w
 }
@@ -118,45 +85,37 @@ func (p Pool) wire() wirePool {
 		AvoidBuggyIPs: p.AvoidBuggyIPs,
 		Priority:      p.Priority,
 		Namespaces:    p.Namespaces,
-		Weights:       "auto",
+		Weights:       autoOrOff(p.Weights),
 
 		Announce:          p.protocols(),
 		Interfaces:        p.Interfaces,
 		ExcludeInterfaces: p.ExcludeInterfaces,
-	}
-	if !p.Weights {
-		w.Weights = "off"
+
+		ServiceSelector: p.ServiceSelector.wire(),
+		NodeSelector:    p.NodeSelector.wire(),
 	}
 	for _, r := range p.Ranges {
 		w.Ranges = append(w.Ranges, r.String())
 	}
-	if s := p.ServiceSelector; !s.empty() {
-		w.ServiceSelector = s.wire()
-	}
-	if s := p.NodeSelector; !s.empty() {
-		w.NodeSelector = s.wire()
-	}
 	return w
 }
 
+// autoOrOff is the word that spot.autoOrOff reads.
+func autoOrOff(on bool) string {
+	if on {
+		return "auto"
+	}
+	return "off"
+}
+
+// wire is nil for a selector that selects everything.
 func (s Selector) wire() *wireSelector {
+	if s.empty() {
+		return nil
+	}
 	w := &wireSelector{MatchLabels: s.MatchLabels}
 	for _, r := range s.MatchExpressions {
 		w.MatchExpressions = append(w.MatchExpressions, wireRequirement(r))
-	}
-	return w
-}
-
-func (p Peer) wire() wirePeer {
-	w := wirePeer{
-		Name:             p.Name,
-		Address:          p.Address.String(),
-		ASN:              p.ASN,
-		Port:             p.Port,
-		HoldTime:         short(p.HoldTime),
-		KeepaliveTime:    short(p.KeepaliveTime),
-		ConnectRetryTime: short(p.ConnectRetryTime),
-		LinkBandwidth:    string(p.LinkBandwidth),
 	}
 	return w
 }

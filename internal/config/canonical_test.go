@@ -2,7 +2,6 @@ package config
 
 import (
 	"flag"
-	"fmt"
 	"math/rand"
 	"net/netip"
 	"os"
@@ -86,78 +85,6 @@ func wantRoundTrip(t *testing.T, c *Config) {
 	}
 }
 
-// randomConfig is a valid configuration as Parse would return it.
-func randomConfig(r *rand.Rand) *Config {
-	c := &Config{BGP: BGP{ASN: uint32(1 + r.Intn(20000)), Weights: Weights{
-		Interval:      time.Duration(r.Intn(int(maxDamping))),
-		MinChange:     r.Intn(1001),
-		DecreaseDelay: time.Duration(r.Intn(3)) * time.Minute,
-		SettleTime:    time.Duration(r.Intn(3)) * time.Hour,
-	}}}
-	c.Nodes.CordonedLeave = r.Intn(2) == 0
-	for i := range 1 + r.Intn(4) {
-		c.Pools = append(c.Pools, randomPool(r, i))
-	}
-	for i := range r.Intn(3) {
-		c.Peers = append(c.Peers, randomPeer(r, i))
-	}
-	return c
-}
-
-func randomPool(r *rand.Rand, i int) Pool {
-	p := Pool{
-		Name:          []string{"a", "12", "null", "1e3", "0x1f"}[i],
-		AutoAssign:    r.Intn(2) == 0,
-		AvoidBuggyIPs: r.Intn(2) == 0,
-		Priority:      r.Intn(2001) - 1000,
-		Weights:       r.Intn(2) == 0,
-	}
-	for j := range byte(1 + r.Intn(3)) {
-		a, b := byte(r.Intn(256)), byte(r.Intn(256))
-		p.Ranges = append(p.Ranges, Range{netip.AddrFrom4([4]byte{20, byte(i), j, min(a, b)}), netip.AddrFrom4([4]byte{20, byte(i), j, max(a, b)})})
-	}
-	if r.Intn(2) == 0 {
-		p.Ranges = append(p.Ranges, prefixRange(netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::/%d", i, 48+r.Intn(81)))))
-	}
-	p.Namespaces = append(p.Namespaces, []string{"team-a", "1", "true"}[:r.Intn(4)]...)
-	if r.Intn(2) == 0 {
-		p.ServiceSelector.MatchLabels = map[string]string{"app": []string{"", "1", "yes", "off", "a.b"}[r.Intn(5)], "0": "null"}
-	}
-	for _, op := range []string{opIn, opExists, opNotIn, opDoesNotExist}[:r.Intn(5)] {
-		q := Requirement{Key: "example.com/k", Operator: op}
-		if op == opIn || op == opNotIn {
-			q.Values = []string{"", "1.0", "2001-01-01"}
-		}
-		p.ServiceSelector.MatchExpressions = append(p.ServiceSelector.MatchExpressions, q)
-	}
-	p.L2 = r.Intn(2) == 0
-	p.BGP = !p.L2 || r.Intn(2) == 0
-	if p.L2 {
-		p.Interfaces = append(p.Interfaces, []string{"eth0", "1", "*", "bond?.7"}[:r.Intn(5)]...)
-		p.ExcludeInterfaces = append(p.ExcludeInterfaces, []string{"wlan*", "0x1f"}[:r.Intn(3)]...)
-	}
-	if r.Intn(2) == 0 {
-		p.NodeSelector.MatchLabels = map[string]string{"rack": "12"}
-	}
-	return p
-}
-
-func randomPeer(r *rand.Rand, i int) Peer {
-	hold := time.Duration([]int{3, 9, 90, 65535}[r.Intn(4)]) * time.Second
-	p := Peer{
-		Name:             fmt.Sprintf("p%d", i),
-		Address:          netip.MustParseAddr([]string{"10.0.0.1", "2001:db9::1"}[i]),
-		Port:             uint16(1 + r.Intn(65535)),
-		ASN:              uint32(1 + r.Intn(20000)),
-		HoldTime:         hold,
-		KeepaliveTime:    third(hold),
-		ConnectRetryTime: time.Duration(1+r.Intn(65535)) * time.Second,
-		Weights:          EncodeLinkBandwidth,
-		LinkBandwidth:    []LinkBandwidthForm{NonTransitive, Transitive}[r.Intn(2)],
-	}
-	return p
-}
-
 func TestHash(t *testing.T) {
 	base := mustParse(t, peer)
 	if h := base.Hash(); len(h) != 12 {
@@ -194,9 +121,20 @@ func TestDefaults(t *testing.T) {
 			HoldTime:         90 * time.Second,
 			KeepaliveTime:    30 * time.Second,
 			ConnectRetryTime: 5 * time.Second,
+			RestartTime:      30 * time.Second,
+			Weights:          EncodeLinkBandwidth,
 			LinkBandwidth:    NonTransitive,
 		}},
-		BGP: BGP{ASN: 64513, Weights: Weights{5 * time.Minute, 25, 2 * time.Minute, 30 * time.Second}},
+		BGP: BGP{ASN: 64513, ListenPort: 179, Weights: Weights{5 * time.Minute, 25, 2 * time.Minute, 30 * time.Second}},
+		Nodes: Nodes{
+			DrainTaint:      "heraldlb.io/drain",
+			DrainAnnotation: "heraldlb.io/drain",
+			DrainTime:       5 * time.Second,
+			ForwardingGate:  true,
+			Fuse:            Fuse{50, 30 * time.Second},
+			StateMaxAge:     24 * time.Hour,
+		},
+		BFDProfiles: []BFDProfile{{"default", 300 * time.Millisecond, 300 * time.Millisecond, 3}},
 	}
 	if d := diff(want, got); d != "" {
 		t.Error(d)

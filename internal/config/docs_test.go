@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,9 +50,13 @@ func keysOfType(t reflect.Type) (keys []string) {
 	}
 	for i := range t.NumField() {
 		key, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
-		keys = append(append(keys, key), keysOfType(t.Field(i).Type)...)
+		if key != "" { // else its keys are in line
+			keys = append(keys, key)
+		}
+		keys = append(keys, keysOfType(t.Field(i).Type)...)
 	}
-	return keys
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 // The wire types and the readers each name every key: no reader may know one
@@ -65,9 +70,18 @@ pools:
   zzzzzz: 0
   serviceSelector: {zzzzzz: 0, matchExpressions: [{key: a, operator: Exists, zzzzzz: 0}]}
 peers:
-- {name: a, address: 10.0.0.1, asn: 1, zzzzzz: 0}
-bgp: {asn: 2, zzzzzz: 0, weights: {zzzzzz: 0}}
-nodes: {zzzzzz: 0}
+- name: a
+  addressFrom: {nodeLabel: a, zzzzzz: 0}
+  asnFrom: {nodeLabel: a, zzzzzz: 0}
+  sourceAddressFrom: {nodeLabel: a, zzzzzz: 0}
+  weights: addPath
+  addPath: {prefixes: [10.0.0.0/24], zzzzzz: 0}
+  zzzzzz: 0
+  overrides: [{nodeSelector: {matchLabels: {a: b}, zzzzzz: 0}, port: 1, zzzzzz: 0}]
+bfdProfiles: [{name: a, zzzzzz: 0}]
+advertisements: [{zzzzzz: 0}]
+bgp: {asn: 2, zzzzzz: 0, weights: {zzzzzz: 0}, overrides: [{nodeSelector: {matchLabels: {a: b}}, asn: 3, zzzzzz: 0}]}
+nodes: {zzzzzz: 0, fuse: {zzzzzz: 0}}
 `))
 	known := map[string]bool{}
 	for _, line := range linesOf(t, err) {

@@ -18,6 +18,10 @@ const (
 	inRanges   = head + "pools:\n- name: public\n  ranges: [%s]\n"
 	inPool     = pool + "  %s\n"
 	inPeer     = peer + "  %s\n"
+	inOverride = peer + "  overrides:\n  - nodeSelector: {matchLabels: {rack: a}}\n    %s\n"
+	inWho      = pool + "bgp: {asn: 64513}\npeers:\n- {name: tor-a, asn: 64512, %s}\n"
+	inAS       = pool + "bgp: {asn: 64513}\npeers:\n- {name: tor-a, address: 10.0.0.1, %s}\n"
+	inAdvert   = peer + "advertisements:\n- {%s}\n"
 	inBGP      = pool + "bgp: {%s}\n"
 )
 

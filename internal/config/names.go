@@ -52,12 +52,15 @@ func madeOf(s, ends, middle string) bool {
 }
 
 // unique complains of a name that another item has already.
-func (s spot) unique(seen map[string]string, value string) {
+func (s spot) unique(seen map[string]string, value string) { s.uniqueAs(seen, value, value) }
+
+// uniqueAs is unique for what can be written in several ways.
+func (s spot) uniqueAs(seen map[string]string, value, written string) {
 	if value == "" {
 		return
 	}
 	if first, twice := seen[value]; twice {
-		s.fault("%q: %s has it already; it must be unique", value, first)
+		s.fault("%q: %s has it already; it must be unique", written, first)
 		return
 	}
 	seen[value] = s.path

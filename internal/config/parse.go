@@ -61,10 +61,11 @@ func syntaxError(data []byte, err error) error {
 }
 
 func readConfig(root spot) *Config {
-	c := &Config{BGP: defaultBGP()}
+	c := &Config{BGP: defaultBGP(), Nodes: defaultNodes()}
 	var pools poolReader
 	var peers peerReader
 	var asn, neighbours spot
+	var advertisements []advertisementAt
 	root.object(fields{
 		"apiVersion": func(s spot) { s.oneOf(APIVersion) },
 		"kind":       func(s spot) { s.oneOf("Config") },
@@ -72,11 +73,23 @@ func readConfig(root spot) *Config {
 		"peers":      func(s spot) { neighbours, c.Peers = s, peers.read(s) },
 		"bgp":        func(s spot) { asn = readBGP(s, &c.BGP) },
 		"nodes":      func(s spot) { readNodes(s, &c.Nodes) },
+
+		"advertisements": func(s spot) { advertisements = readAdvertisements(s) },
+		"bfdProfiles":    func(s spot) { c.BFDProfiles = readBFDProfiles(s) },
 	}, "apiVersion", "pools")
 
 	pools.refuseOverlaps()
 	peers.refuseInside(pools.ranges)
-	if len(peers.at) > 0 && !asn.present() {
+	peers.refuseClashes()
+	c.BFDProfiles = withDefaultProfile(c.BFDProfiles)
+	for _, s := range peers.profiles {
+		s.wantKnown("BFD profile", bfdNames(c.BFDProfiles))
+	}
+	for _, a := range advertisements {
+		a.check(c, peers.weights)
+		c.Advertisements = append(c.Advertisements, a.Advertisement)
+	}
+	if len(c.Peers) > 0 && !asn.present() {
 		neighbours.path = "bgp.asn"
 		neighbours.fault("required as soon as there is a peer; write the AS number of the nodes")
 	}

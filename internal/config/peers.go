@@ -1,160 +1,194 @@
 package config
 
 import (
+	"maps"
 	"math"
 	"net/netip"
-	"strconv"
-	"strings"
 	"time"
 )
 
-// The limits of the timers: the Hold Time of RFC 4271 is 16 bits of seconds.
+// The limits of the timers: the Hold Time of RFC 4271 is 16 bits of seconds,
+// the Restart Time of RFC 4724 is 12.
 const (
-	maxTimer    = math.MaxUint16 * time.Second
-	minHoldTime = 3 * time.Second
+	maxTimer       = math.MaxUint16 * time.Second
+	maxRestartTime = 4095 * time.Second
+	minHoldTime    = 3 * time.Second
 )
 
-// peerReader reads the peers and remembers what must be unique among them.
+// peerReader reads the peers and remembers what can only be judged when the
+// whole document has been read.
 type peerReader struct {
-	names, addresses map[string]string
-	at               []peerAt
+	names    map[string]string
+	blocks   []blockAt // must not overlap pools
+	claims   []claim
+	profiles []spot // where a BFD profile is named
+	weights  []weightsAt
 }
 
-// peerAt is a peer's address and the place where it was written.
-type peerAt struct {
-	addr netip.Addr
+// peerDraft is a peer, or one of its overrides, while it is read.
+type peerDraft struct {
+	Peer
 	spot
+	at  map[string]spot // where each key was written; in an override also those that it inherits
+	own map[string]bool // the keys that were written here
+}
+
+func defaultPeer() Peer {
+	return Peer{
+		Port:             179,
+		HoldTime:         90 * time.Second,
+		ConnectRetryTime: 5 * time.Second,
+		RestartTime:      30 * time.Second,
+		Weights:          EncodeLinkBandwidth,
+		LinkBandwidth:    NonTransitive,
+	}
 }
 
 func (r *peerReader) read(s spot) (peers []Peer) {
-	r.names, r.addresses = map[string]string{}, map[string]string{}
+	r.names = map[string]string{}
 	s.items(func(s spot) { peers = append(peers, r.peer(s)) })
 	return peers
 }
 
 func (r *peerReader) peer(s spot) Peer {
-	p := Peer{Port: 179, HoldTime: 90 * time.Second, ConnectRetryTime: 5 * time.Second, Weights: EncodeLinkBandwidth, LinkBandwidth: NonTransitive}
-	var address, keepalive spot
-	holdOK := true
-	s.object(fields{
-		"name":             func(s spot) { p.Name = s.name(); s.unique(r.names, p.Name) },
-		"address":          func(s spot) { address = s; p.Address = s.peerAddress() },
-		"asn":              func(s spot) { p.ASN = s.asn() },
-		"port":             func(s spot) { p.Port = s.port() },
-		"holdTime":         func(s spot) { p.HoldTime, holdOK = s.holdTime() },
-		"keepaliveTime":    func(s spot) { keepalive = s; p.KeepaliveTime = s.seconds() },
-		"connectRetryTime": func(s spot) { p.ConnectRetryTime = s.seconds() },
-		"linkBandwidth":    func(s spot) { p.LinkBandwidth = s.linkBandwidth() },
-	}, "name", "address", "asn")
+	d := &peerDraft{Peer: defaultPeer(), spot: s, at: map[string]spot{}, own: map[string]bool{}}
+	known := d.settings()
+	known["name"] = func(s spot) { d.Name = s.name(); s.unique(r.names, d.Name) }
+	known["nodeSelector"] = func(s spot) { d.NodeSelector = s.selector() }
+	var overrides spot
+	known["overrides"] = func(s spot) { overrides = s } // read last: they start from the peer
+	s.object(known, "name")
+	d.requireWho()
+	r.finish(d)
 
-	r.at = append(r.at, peerAt{p.Address, address})
-	if p.Address.IsValid() {
-		address.unique(r.addresses, p.Address.String())
+	variants := []*peerDraft{d}
+	if overrides.present() {
+		selectors := selectorsSeen{}
+		overrides.items(func(s spot) { variants = append(variants, r.override(s, d, &selectors)) })
 	}
-	if !keepalive.present() {
-		// RFC 4271 section 10 suggests a third.
-		p.KeepaliveTime = third(p.HoldTime)
-	} else if holdOK {
-		keepalive.refuseKeepalive(p)
+	for _, o := range variants[1:] {
+		d.Overrides = append(d.Overrides, o.Peer)
 	}
-	return p
+	r.claim(variants)
+	return d.Peer
 }
 
-// refuseKeepalive complains of a keepalive time that does not go with the hold
-// time.
-func (s spot) refuseKeepalive(p Peer) {
-	if p.KeepaliveTime >= p.HoldTime {
-		s.fault("%q: not less than the holdTime, %s; write %s", s.node.Value, short(p.HoldTime), short(third(p.HoldTime)))
+// override reads what differs from the peer on some nodes.
+func (r *peerReader) override(s spot, base *peerDraft, seen *selectorsSeen) *peerDraft {
+	d := &peerDraft{Peer: base.Peer, spot: s, at: maps.Clone(base.at), own: map[string]bool{}}
+	known := d.settings()
+	known["nodeSelector"] = func(s spot) { d.NodeSelector = s.overrideSelector(seen) }
+	s.object(known, "nodeSelector")
+	if len(d.own) == 0 && len(s.node.Content) > 0 {
+		s.fault("changes nothing; add what differs on these nodes")
 	}
-}
-
-func third(hold time.Duration) time.Duration { return (hold / 3).Truncate(time.Second) }
-
-func (s spot) peerAddress() netip.Addr {
-	text, ok := s.text()
-	if !ok {
-		return netip.Addr{}
-	}
-	a, err := netip.ParseAddr(text)
-	problem := ""
-	switch {
-	case err != nil:
-		problem = "not an IP address such as 10.0.0.1 or 2001:db8::1"
-	case a.Is4In6():
-		problem = "IPv4 written as IPv6; write " + a.Unmap().String()
-	case a.Zone() != "":
-		problem = "has a zone; write an address of the peer that is not link-local"
-	case reservedIn(Range{a, a}) != "":
-		problem = "in " + reservedIn(Range{a, a}) + "; write an address of the peer"
-	}
-	if problem != "" {
-		s.fault("%q: %s", text, problem)
-		return netip.Addr{}
-	}
-	return a
-}
-
-// reservedASNs are the numbers that no AS can have.
-var reservedASNs = map[int64]string{
-	0:              "RFC 7607",
-	23456:          "RFC 6793",
-	65535:          "RFC 7300",
-	math.MaxUint32: "RFC 7300",
-}
-
-// asn reads the number of an AS.
-func (s spot) asn() uint32 {
-	if n, ok := asDot(s.node.Value); ok {
-		s.fault("%s: is in the dotted form of RFC 5396; write %d", s.node.Value, n)
-		return 0
-	}
-	n, ok := s.integer(0, math.MaxUint32)
-	if rfc := reservedASNs[n]; ok && rfc != "" {
-		s.fault("%d: is reserved by %s; write a number that is yours, or a private one such as 64512", n, rfc)
-		return 0
-	}
-	return uint32(n)
-}
-
-// asDot reads the form high.low, in which 1.10 means 65546.
-func asDot(text string) (uint32, bool) {
-	high, low, ok := strings.Cut(text, ".")
-	h, err1 := strconv.ParseUint(high, 10, 16)
-	l, err2 := strconv.ParseUint(low, 10, 16)
-	return uint32(h<<16 | l), ok && err1 == nil && err2 == nil
-}
-
-func (s spot) port() uint16 {
-	n, _ := s.integer(1, math.MaxUint16)
-	return uint16(n)
-}
-
-func (s spot) holdTime() (time.Duration, bool) {
-	d, ok := s.duration(0, maxTimer, time.Second)
-	if ok && d < minHoldTime {
-		s.fault("%q: write at least 3s (RFC 4271 section 4.2)", s.node.Value)
-		return 0, false
-	}
-	return d, ok
-}
-
-func (s spot) seconds() time.Duration {
-	d, _ := s.duration(time.Second, maxTimer, time.Second)
+	d.replaceAlternatives()
+	r.finish(d)
 	return d
 }
 
-func (s spot) linkBandwidth() LinkBandwidthForm {
-	form, _ := s.oneOf(string(NonTransitive), string(Transitive))
-	return LinkBandwidthForm(form)
+// settings are the readers of what an override may change.
+func (d *peerDraft) settings() fields {
+	known := fields{
+		"address":           func(s spot) { d.Address = s.peerAddress() },
+		"addressFrom":       func(s spot) { d.AddressFrom = s.from(true) },
+		"addressRange":      func(s spot) { d.AddressRange = s.peerRange() },
+		"interface":         func(s spot) { d.Interface = s.interfaceName() },
+		"asn":               func(s spot) { d.ASN, d.External = s.peerASN() },
+		"asnFrom":           func(s spot) { d.ASNFrom = s.from(false) },
+		"localASN":          func(s spot) { d.LocalASN = s.asn() },
+		"port":              func(s spot) { d.Port = s.port() },
+		"passive":           func(s spot) { s.boolean(&d.Passive) },
+		"sourceAddress":     func(s spot) { d.SourceAddress = s.sourceAddress() },
+		"sourceAddressFrom": func(s spot) { d.SourceAddressFrom = s.from(false) },
+		"ebgpMultihop":      func(s spot) { d.EBGPMultihop = s.small(1, 255) },
+		"ttlSecurity":       func(s spot) { d.TTLSecurity = s.small(1, 254) },
+		"passwordKey":       func(s spot) { d.PasswordKey = s.secretKey() },
+		"holdTime":          func(s spot) { d.HoldTime = s.holdTime() },
+		"keepaliveTime":     func(s spot) { d.KeepaliveTime = s.seconds() },
+		"connectRetryTime":  func(s spot) { d.ConnectRetryTime = s.seconds() },
+		"restartTime":       func(s spot) { d.RestartTime, _ = s.duration(0, maxRestartTime, time.Second) },
+		"bfdProfile":        func(s spot) { d.BFDProfile = s.name() },
+		"weights":           func(s spot) { d.Weights = s.encoding() },
+		"linkBandwidth":     func(s spot) { d.LinkBandwidth = s.linkBandwidth() },
+		"community":         func(s spot) { d.Community = s.communityWeights() },
+		"addPath":           func(s spot) { d.AddPath = s.addPath() },
+	}
+	for key, read := range known {
+		known[key] = func(s spot) { d.at[key], d.own[key] = s, true; read(s) }
+	}
+	return known
 }
 
-// refuseInside complains of a peer whose address could be handed out.
-func (r *peerReader) refuseInside(ranges []rangeAt) {
-	for _, p := range r.at {
-		for _, x := range ranges {
-			if x.Contains(p.addr) {
-				p.fault("%q: is in %s, %q, and could be handed out; take it out of the pool", p.node.Value, x.path, x.node.Value)
-			}
+// finish judges what takes more than one key, and fills in what depends on
+// other keys.
+func (r *peerReader) finish(d *peerDraft) {
+	d.refuseTwoAlternatives()
+	d.checkWho()
+	d.settlePassive()
+	d.settleKeepalive()
+	d.settleEncoding()
+	r.remember(d)
+}
+
+// remember notes what is judged together with the rest of the document.
+func (r *peerReader) remember(d *peerDraft) {
+	if s := d.at["bfdProfile"]; d.own["bfdProfile"] && d.BFDProfile != "" {
+		r.profiles = append(r.profiles, s)
+	}
+	if d.Weights == EncodeCommunity && d.Community.ASN != 0 {
+		r.weights = append(r.weights, weightsAt{d.Name, d.Community})
+	}
+	note := func(key string, a netip.Addr) {
+		if d.own[key] && a.IsValid() {
+			r.blocks = append(r.blocks, blockAt{Range{a, a}, d.at[key]})
 		}
 	}
+	note("address", d.Address)
+	note("sourceAddress", d.SourceAddress)
+	if d.own["addressRange"] && d.AddressRange.IsValid() {
+		r.blocks = append(r.blocks, blockAt{prefixRange(d.AddressRange), d.at["addressRange"]})
+	}
+	if d.own["addPath"] {
+		r.blocks = append(r.blocks, d.at["addPath"].blocks(d.AddPath.Prefixes)...)
+	}
 }
+
+// settlePassive: a peer that is waited for is not dialled, so it has no port.
+func (d *peerDraft) settlePassive() {
+	switch {
+	case d.at["addressRange"].present():
+		if d.own["passive"] && !d.Passive {
+			d.at["passive"].fault("whoever connects from an addressRange is waited for; leave passive out")
+		}
+		d.Passive = true
+	case !d.at["passive"].present():
+		d.Passive = false // not even if the peer that this overrides has a range
+	}
+	if !d.Passive {
+		return
+	}
+	if d.own["port"] {
+		d.at["port"].fault("a passive peer is not dialled; leave port out: it connects to bgp.listenPort")
+	}
+	d.Port = 179
+}
+
+func (d *peerDraft) settleKeepalive() {
+	keepalive := d.at["keepaliveTime"]
+	if !keepalive.present() {
+		// RFC 4271 section 10 suggests a third.
+		d.KeepaliveTime = third(d.HoldTime)
+		return
+	}
+	if d.HoldTime == 0 || d.KeepaliveTime < d.HoldTime || !d.own["keepaliveTime"] && !d.own["holdTime"] {
+		return
+	}
+	if d.own["keepaliveTime"] {
+		keepalive.fault("%q: not less than the holdTime, %s; write %s", keepalive.node.Value, short(d.HoldTime), short(third(d.HoldTime)))
+		return
+	}
+	d.at["holdTime"].fault("%q: not more than the peer's keepaliveTime, %s; write keepaliveTime: %s here as well", d.at["holdTime"].node.Value, short(d.KeepaliveTime), short(third(d.HoldTime)))
+}
+
+func third(hold time.Duration) time.Duration { return (hold / 3).Truncate(time.Second) }

@@ -31,20 +31,20 @@ func TestPeerFaults(t *testing.T) {
 		"linkBandwidth: non-transitive":     {`peers[0].linkBandwidth: "non-transitive": write nonTransitive or transitive`},
 		"linkBandwidth: true":               {`peers[0].linkBandwidth: true: a boolean; write "true", with the quotes`},
 		"holdtime: 9s":                      {`peers[0].holdtime: unknown key; did you mean holdTime?`},
-		"password: secret":                  {`peers[0].password: unknown key; known here are address, asn, connectRetryTime, holdTime, keepaliveTime, linkBandwidth, name, port`},
+		"password: secret":                  {`peers[0].password: unknown key; did you mean passwordKey?`},
 	})
 
 	wantFaults(t, peer+"- {name: b, asn: 64512, address: %s}\n", map[string][]string{
 		"10.0.0.2":          nil,
 		"'2001:db8::1'":     nil,
-		"10.0.0.1":          {`peers[1].address: "10.0.0.1": peers[0].address has it already; it must be unique`},
-		"10.0.0.1, port: 1": {`peers[1].address: "10.0.0.1": peers[0].address has it already; it must be unique`},
+		"10.0.0.1":          {`peers[1].address: "10.0.0.1": peers[0].address has it already, on the same nodes; give the peers nodeSelectors that no node has both of`},
+		"10.0.0.1, port: 1": {`peers[1].address: "10.0.0.1": peers[0].address has it already, on the same nodes; give the peers nodeSelectors that no node has both of`},
 		"tor-b":             {`peers[1].address: "tor-b": not an IP address such as 10.0.0.1 or 2001:db8::1`},
 		"'10.0.0.2:179'":    {`peers[1].address: "10.0.0.2:179": not an IP address such as 10.0.0.1 or 2001:db8::1`},
 		"10.0.0.2/32":       {`peers[1].address: "10.0.0.2/32": not an IP address such as 10.0.0.1 or 2001:db8::1`},
 		"'::ffff:10.0.0.2'": {`peers[1].address: "::ffff:10.0.0.2": IPv4 written as IPv6; write 10.0.0.2`},
-		"'fe80::1%eth0'":    {`peers[1].address: "fe80::1%eth0": has a zone; write an address of the peer that is not link-local`},
-		"'fe80::1'":         {`peers[1].address: "fe80::1": in fe80::/10 (link-local, RFC 4291); ` + notPeer},
+		"'fe80::1%eth0'":    {`peers[1].address: "fe80::1%eth0": has a zone; write fe80::1, and interface: eth0`},
+		"'fe80::1'":         {`peers[1].address: "fe80::1": is link-local; write the interface of the nodes as well, such as interface: eth0`},
 		"0.0.0.0":           {`peers[1].address: "0.0.0.0": in 0.0.0.0/8 (this network, RFC 1122); ` + notPeer},
 		"127.0.0.1":         {`peers[1].address: "127.0.0.1": in 127.0.0.0/8 (loopback, RFC 1122); ` + notPeer},
 		"'::1'":             {`peers[1].address: "::1": in ::1/128 (loopback, RFC 4291); ` + notPeer},
@@ -52,14 +52,14 @@ func TestPeerFaults(t *testing.T) {
 		"255.255.255.255":   {`peers[1].address: "255.255.255.255": in 255.255.255.255/32 (limited broadcast, RFC 919); ` + notPeer},
 		"192.0.2.1":         {`peers[1].address: "192.0.2.1": is in pools[0].ranges[0], "192.0.2.0/24", and could be handed out; take it out of the pool`},
 		"12":                {`peers[1].address: 12: a number; write "12", with the quotes`},
-		"":                  {`peers[1].address: required`},
+		"":                  {`peers[1].address: required; or write addressFrom, addressRange, or interface alone`},
 	})
 
 	wantFaults(t, pool+"bgp: {asn: 64513}\npeers: %s\n", map[string][]string{
 		"[{}]": {
 			`peers[0].name: required`,
-			`peers[0].address: required`,
-			`peers[0].asn: required`,
+			`peers[0].address: required; or write addressFrom, addressRange, or interface alone`,
+			`peers[0].asn: required; write the peer's AS number, or external, or asnFrom`,
 		},
 		"[{name: a, address: 10.0.0.1, asn: 64512}, {name: a, address: 10.0.0.2, asn: 64512}]": {
 			`peers[1].name: "a": peers[0].name has it already; it must be unique`,
@@ -79,14 +79,14 @@ func TestASNFaults(t *testing.T) {
 		"asn: 23456":                {`bgp.asn: 23456: is reserved by RFC 6793` + remedy},
 		"asn: 65535":                {`bgp.asn: 65535: is reserved by RFC 7300` + remedy},
 		"asn: 4294967295":           {`bgp.asn: 4294967295: is reserved by RFC 7300` + remedy},
-		"asn: 4294967296":           {`bgp.asn: 4294967296: write a whole number from 0 to 4294967295`},
-		"asn: -1":                   {`bgp.asn: -1: write a whole number from 0 to 4294967295`},
-		"asn: 99999999999999999999": {`bgp.asn: 99999999999999999999: write a whole number from 0 to 4294967295`},
-		"asn: AS64512":              {`bgp.asn: "AS64512": write a whole number from 0 to 4294967295`},
+		"asn: 4294967296":           {`bgp.asn: 4294967296: write a whole number from 1 to 4294967294`},
+		"asn: -1":                   {`bgp.asn: -1: write a whole number from 1 to 4294967294`},
+		"asn: 99999999999999999999": {`bgp.asn: 99999999999999999999: write a whole number from 1 to 4294967294`},
+		"asn: AS64512":              {`bgp.asn: "AS64512": write 64512`},
 		"asn: 1.10":                 {`bgp.asn: 1.10: is in the dotted form of RFC 5396; write 65546`},
 		`asn: "64512"`:              {`bgp.asn: "64512": a string; write 64512, without quotes`},
-		"asn: 64_512":               {`bgp.asn: 64_512: write a whole number from 0 to 4294967295`},
-		"asn: [1]":                  {`bgp.asn: a list; write a whole number from 0 to 4294967295`},
+		"asn: 64_512":               {`bgp.asn: 64_512: write a whole number from 1 to 4294967294`},
+		"asn: [1]":                  {`bgp.asn: a list; write a whole number from 1 to 4294967294`},
 		"as: 64512":                 {`bgp.as: unknown key; did you mean asn?`},
 	})
 }

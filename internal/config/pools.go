@@ -2,7 +2,6 @@ package config
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/heraldlb/herald/internal/cluster"
 )
@@ -36,7 +35,7 @@ func (r *poolReader) pool(s spot) Pool {
 		"priority":        func(s spot) { p.Priority = s.priority() },
 		"namespaces":      func(s spot) { p.Namespaces = s.namespaces() },
 		"serviceSelector": func(s spot) { p.ServiceSelector = s.selector() },
-		"weights":         func(s spot) { p.Weights = s.weightsSwitch() },
+		"weights":         func(s spot) { p.Weights = s.autoOrOff() },
 
 		"announce":          func(s spot) { p.BGP, p.L2 = s.announce() },
 		"interfaces":        func(s spot) { layer2 = append(layer2, s); p.Interfaces = s.interfaces() },
@@ -94,15 +93,4 @@ func (s spot) namespaces() (namespaces []string) {
 		namespaces = append(namespaces, n)
 	})
 	return namespaces
-}
-
-// weightsSwitch reads auto or off. Other YAML readers take a plain off for
-// false, and a file that passed through one of them has it so.
-func (s spot) weightsSwitch() bool {
-	if s.node.ShortTag() == "!!bool" {
-		on, _ := strconv.ParseBool(s.node.Value)
-		return on
-	}
-	word, _ := s.oneOf("auto", "off")
-	return word == "auto"
 }

@@ -69,6 +69,12 @@ func (s spot) integer(low, high int64) (int64, bool) {
 	return 0, false
 }
 
+// number is integer for where a fault needs no handling.
+func (s spot) number(low, high int) int {
+	n, _ := s.integer(int64(low), int64(high))
+	return int(n)
+}
+
 // duration reads a length of time within limits.
 func (s spot) duration(low, high, step time.Duration) (time.Duration, bool) {
 	if s.node.Kind == yaml.ScalarNode && s.node.ShortTag() == "!!int" {
@@ -85,8 +91,10 @@ func (s spot) duration(low, high, step time.Duration) (time.Duration, bool) {
 		s.fault("%q: not a duration; write one such as 90s or 5m", s.node.Value)
 	case d < low || d > high:
 		s.fault("%q: write a duration from %s to %s", s.node.Value, short(low), short(high))
-	case d%step != 0:
+	case d%step != 0 && step == time.Second:
 		s.fault("%q: write whole seconds, such as %ds", s.node.Value, int64(math.Ceil(d.Seconds())))
+	case d%step != 0:
+		s.fault("%q: write whole milliseconds, such as %s", s.node.Value, short(d.Truncate(step)+step))
 	default:
 		return d, true
 	}
@@ -103,4 +111,15 @@ func short(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
+}
+
+// autoOrOff reads auto or off. Other YAML readers take a plain off for
+// false, and a file that passed through one of them has it so.
+func (s spot) autoOrOff() bool {
+	if s.node.ShortTag() == "!!bool" {
+		on, _ := strconv.ParseBool(s.node.Value)
+		return on
+	}
+	word, _ := s.oneOf("auto", "off")
+	return word == "auto"
 }

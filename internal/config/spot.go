@@ -62,6 +62,9 @@ var remedies = map[string]string{
 	"pools":      "; write at least one pool, with name and ranges",
 	"ranges":     "; write at least one, such as [192.0.2.0/24]",
 	"operator":   "; write " + operators,
+	"prefixes":   "; write at least one, such as [10.0.1.0/24]",
+	"community":  "; write the AS number and the number that weights are added to, such as 64512:100",
+	"addPath":    "; write the prefixes of the nodes' aliases, such as {prefixes: [10.0.1.0/24]}",
 }
 
 // eachKey visits the keys of a mapping in the order of the file. Of a key that
@@ -93,7 +96,7 @@ func (s spot) items(visit func(spot)) {
 		return
 	}
 	for i, n := range s.node.Content {
-		item := spot{n, fmt.Sprintf("%s[%d]", s.path, i), s.faults}
+		item := spot{n, s.path + index(i), s.faults}
 		if item.resolvable() {
 			visit(item)
 		}
@@ -165,7 +168,21 @@ func (s spot) isEmptyList() bool {
 	return s.node.Kind == yaml.SequenceNode && len(s.node.Content) == 0
 }
 
-// after tells whether s comes later in the document.
-func (s spot) after(o spot) bool {
-	return cmp.Or(cmp.Compare(s.node.Line, o.node.Line), cmp.Compare(s.node.Column, o.node.Column)) > 0
+// compare orders spots as in the document.
+func (s spot) compare(o spot) int {
+	return cmp.Or(cmp.Compare(s.node.Line, o.node.Line), cmp.Compare(s.node.Column, o.node.Column))
 }
+
+// after tells whether s comes later in the document.
+func (s spot) after(o spot) bool { return s.compare(o) > 0 }
+
+// quoted is how a fault starts that is of a value: with the value, if it is
+// short.
+func (s spot) quoted() string {
+	if s.node.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return fmt.Sprintf("%q: ", s.node.Value)
+}
+
+func index(i int) string { return fmt.Sprintf("[%d]", i) }
