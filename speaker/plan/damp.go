@@ -52,10 +52,16 @@ func Damp(prev Holds, t Table, w config.Weights, now time.Time) (Table, Holds, t
 	}
 	t.Routes = slices.Clone(t.Routes)
 	for i, r := range t.Routes {
-		t.Routes[i].Weight = weightAt(next[r.Prefix.Addr()].Announced, t.Self)
+		if damped(r) {
+			t.Routes[i].Weight = weightAt(next[r.Prefix.Addr()].Announced, t.Self)
+		}
 	}
 	return t, next, wake
 }
+
+// damped tells whether a route's weight may change: an aggregate has none, and
+// what drains is no announcer any more.
+func damped(r Route) bool { return r.Prefix.IsSingleIP() && !r.Draining }
 
 // step is one address's part of Damp.
 func (h Hold) step(wanted []NodeWeight, w config.Weights, now time.Time) Hold {

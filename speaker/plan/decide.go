@@ -16,49 +16,160 @@ type reach struct {
 	key     string
 	local   bool              // only on the nodes in weights
 	live    bool              // it has an endpoint to serve with
-	weights map[string]uint32 // of a Local Service: endpoints per node
+	weights map[string]uint32 // of a Local Service: endpoints per node that does not drain
+	own     uint32            // of a Local Service: endpoints on this node, also if it drains or they terminate
 }
 
 func (r reach) at(node string) bool { return !r.local || r.weights[node] > 0 }
+
+// here tells whether this node can serve the Service, if only for a while.
+func (r reach) here() bool {
+	if r.local {
+		return r.own > 0
+	}
+	return r.live
+}
 
 // asked is what the decisions about one address have in common.
 type asked struct {
 	in      Input
 	nodes   nodes
+	bgp     *speakers
 	pool    *config.Pool // nil: the address is in none
 	addr    netip.Addr
 	family  cluster.Family
 	reaches []reach // of the Services that share the address
+	entries []int   // of the advertisements that select one of them
 }
 
-// decide is the decision about one address for each Service that shares it, and
-// the claim to it at layer 2; nil: there is none.
-func (a asked) decide(services []cluster.Service) ([]Decision, *Claim) {
+// outcome is what comes of one address.
+type outcome struct {
+	decisions []Decision // for each Service that shares it
+	claim     *Claim     // at layer 2; nil: none
+	out       *outgoing  // by BGP; nil: nothing
+}
+
+// decide decides about one address.
+func (a asked) decide(services []cluster.Service) outcome {
 	for _, s := range services {
-		a.reaches = append(a.reaches, reachOf(s, a.family, a.nodes))
+		r := reachOf(s, a.family, a.nodes, a.in.Self)
+		a.reaches = append(a.reaches, r)
+		if a.pool != nil && (r.live || r.here()) {
+			a.entries = a.bgp.selecting(a.entries, s, a.pool)
+		}
 	}
-	announcers := announcersOf(a.pool, a.nodes, a.reaches)
-	l2 := a.layer2(announcers)
-	if !a.byBGP() && a.atLayer2() {
-		announcers = l2.announcers()
-	}
-	out := make([]Decision, 0, len(services))
-	var claim *Claim
+	able := announcersOf(a.pool, a.nodes, a.reaches)
+	l2 := a.layer2(able)
+	announcers := a.announcers(able, l2)
+	o := outcome{decisions: make([]Decision, 0, len(services))}
 	for i, s := range services {
 		d := Decision{Service: s.Key(), Addr: a.addr, Owner: l2.owner, Nodes: announcers}
 		if a.pool != nil {
 			d.Pool = a.pool.Name
 		}
-		d.Reason, d.Detail = a.reason(s, a.reaches[i])
-		if d.Reason == Announced {
-			a.announce(&d, l2)
+		if d.Reason, d.Detail = a.reason(s, a.reaches[i]); d.Reason == Announced {
+			a.announce(&d, l2, s, a.reaches[i])
+			a.gate(&d)
 		}
 		if d.Claim {
-			claim = &Claim{Addr: a.addr, Links: l2.links}
+			o.claim = &Claim{Addr: a.addr, Links: l2.links}
 		}
-		out = append(out, d)
+		if d.Announce {
+			o.out = &outgoing{a.addr, d.Weight, d.Draining, a.local(), a.entries, announcers}
+		}
+		o.decisions = append(o.decisions, d)
 	}
-	return out, claim
+	return o
+}
+
+// announcers are the nodes that announce the address. Among those that could,
+// some may lack a peer or an advertisement for it.
+func (a asked) announcers(able []NodeWeight, l2 layer2) []NodeWeight {
+	if a.pool == nil {
+		return nil
+	}
+	if a.pool.BGP && len(a.in.Config.Peers) > 0 {
+		out := a.bgp.among(able, a.nodes.all, a.entries)
+		if a.in.Leaving {
+			out = slices.DeleteFunc(slices.Clone(out), func(n NodeWeight) bool { return n.Node == a.in.Self })
+		}
+		if len(out) > 0 || !a.atLayer2() {
+			return out
+		}
+	}
+	return l2.announcers()
+}
+
+// announce fills in how this node announces an address that nothing speaks
+// against. Where BGP announces it, the part at layer 2 is only a detail.
+func (a asked) announce(d *Decision, l layer2, s cluster.Service, me reach) {
+	d.Announce, d.Claim = a.speaks(), l.reason == Announced
+	stop, why := a.stopping(s, me)
+	d.Draining = d.Announce && stop != ""
+	switch {
+	case stop == NodeDraining || d.Draining:
+		d.Reason, d.Detail = stop, why
+	case !d.Announce:
+		d.Reason, d.Detail = l.reason, l.detail
+	case a.atLayer2() && !d.Claim:
+		d.Detail = detailOf(l)
+	}
+	switch {
+	case d.Draining:
+		d.Weight = a.ownWeight()
+	case d.Announce || d.Claim:
+		d.Weight = max(weightAt(d.Nodes, a.in.Self), 1)
+	}
+}
+
+// stopping tells why this node announces the address for a while only, if it is
+// so. The other nodes do not count it any more.
+func (a asked) stopping(s cluster.Service, me reach) (Reason, string) {
+	if why, ok := a.nodes.draining[a.in.Self]; ok {
+		return NodeDraining, why
+	}
+	if a.in.Leaving {
+		return SpeakerLeaving, ""
+	}
+	for _, r := range a.reaches {
+		if !r.here() || r.at(a.in.Self) {
+			continue
+		}
+		if r.key != me.key {
+			return EndpointsTerminating, "those of " + r.key + ", which shares the address"
+		}
+		return EndpointsTerminating, elsewhere(s, a.in.Self, me)
+	}
+	return "", ""
+}
+
+// ownWeight is this node's weight although it drains.
+func (a asked) ownWeight() uint32 {
+	var w uint32
+	for _, r := range a.reaches {
+		w += r.own
+	}
+	if !a.pool.Weights {
+		w = 1
+	}
+	return max(w, 1)
+}
+
+// gate keeps an address silent that this node does not forward. Others that
+// share it are not: what they have would be lost to spare what a new one lacks.
+func (a asked) gate(d *Decision) {
+	if a.in.Forwarding == nil || !a.in.Config.Nodes.ForwardingGate || !d.Announce && !d.Claim {
+		return
+	}
+	if ok, why := a.in.Forwarding(d.Service, d.Addr); !ok {
+		d.Announce, d.Draining, d.Claim, d.Weight = false, false, false, 0
+		d.Reason, d.Detail = NotForwarding, why
+	}
+}
+
+// local tells whether some Service of the address is Local.
+func (a asked) local() bool {
+	return slices.ContainsFunc(a.reaches, func(r reach) bool { return r.local })
 }
 
 // reachOf counts the endpoints of one family that a Service can be served with.
@@ -68,9 +179,10 @@ func (a asked) decide(services []cluster.Service) ([]Decision, *Claim) {
 //	                                  kube-proxy sends to those only then (KEP-1669)
 //	neither                        -> nowhere
 //
-// A node whose endpoints all terminate thus leaves at once while another node
+// A node whose endpoints all terminate is thus no announcer while another node
 // has a ready one: what still comes to it would be lost when its last pod ends.
-func reachOf(s cluster.Service, f cluster.Family, n nodes) reach {
+// Nor is a node that drains. Both may announce for a while yet: see draining.
+func reachOf(s cluster.Service, f cluster.Family, n nodes, self string) reach {
 	r := reach{key: s.Key(), local: s.LocalOnly}
 	ready, serving := map[string]uint32{}, map[string]uint32{}
 	for _, e := range s.Endpoints {
@@ -87,6 +199,13 @@ func reachOf(s cluster.Service, f cluster.Family, n nodes) reach {
 			ready[e.Node]++
 		case e.Serving && e.Terminating:
 			serving[e.Node]++
+		}
+	}
+	if s.LocalOnly {
+		r.own = cmp.Or(ready[self], serving[self])
+		for name := range n.draining {
+			delete(ready, name)
+			delete(serving, name)
 		}
 	}
 	r.weights = ready
@@ -135,18 +254,21 @@ func (a asked) reason(s cluster.Service, me reach) (Reason, string) {
 		return r, ""
 	}
 	switch {
-	case !me.live:
+	case !me.live && !me.here():
 		return NoReadyEndpoint, summary(s, a.family)
-	case !me.at(self):
+	case !me.here():
 		return NoReadyEndpointOnNode, elsewhere(s, self, me)
 	}
 	for _, other := range a.reaches {
-		if other.live && !other.at(self) {
+		if other.live && !other.here() {
 			return SharerNotServed, other.key + " has no ready endpoint on this node"
 		}
 	}
-	if !a.byBGP() && !a.atLayer2() {
-		return NoPeer, ""
+	if !a.speaks() && !a.atLayer2() {
+		return a.silent()
+	}
+	if r, detail := a.stopping(s, me); r == EndpointsTerminating && !a.speaks() {
+		return NoReadyEndpointOnNode, detail // at layer 2 another node owns the address at once
 	}
 	return Announced, ""
 }

@@ -38,7 +38,8 @@ func golden(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	var in plan.Input
-	var links map[string]links
+	var hosts map[string]hostOnly
+	leaving, silent := map[string]bool{}, map[string]string{}
 	wants := 0
 	for i, f := range a.Files {
 		switch name, node, _ := strings.Cut(f.Name, " "); name {
@@ -46,8 +47,10 @@ func golden(t *testing.T, file string) {
 			if in.Config, err = config.Parse(f.Data); err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
+			in.Config.Nodes.DrainTaint, in.Config.Nodes.DrainAnnotation = "heraldlb.io/drain", "heraldlb.io/drain"
+			in.Config.Nodes.ForwardingGate = true
 		case "cluster":
-			in.Cluster, links = parseCluster(t, string(f.Data))
+			in.Cluster, hosts = parseCluster(t, string(f.Data))
 		case "alive":
 			in.Alive = map[string]bool{}
 			for _, n := range strings.Fields(string(f.Data)) {
@@ -55,10 +58,23 @@ func golden(t *testing.T, file string) {
 			}
 		case "nolayer2":
 			in.NoLayer2 = true
+		case "leaving":
+			for _, n := range strings.Fields(string(f.Data)) {
+				leaving[n] = true
+			}
+		case "notforwarding": // NODE SERVICE why
+			for line := range strings.Lines(string(f.Data)) {
+				w := strings.SplitN(strings.TrimSpace(line), " ", 3)
+				silent[w[0]+" "+w[1]] = w[2]
+			}
 		case "want":
 			wants++
 			in.Self = node
-			in.Links = links[node]
+			in.Links, in.Gateways, in.Leaving = hosts[node].links, hosts[node].gateways, leaving[node]
+			in.Forwarding = func(service string, _ netip.Addr) (bool, string) {
+				why, no := silent[node+" "+service]
+				return !no, why
+			}
 			got := text(plan.Compute(in))
 			if *update {
 				a.Files[i].Data = []byte(got)
@@ -66,7 +82,7 @@ func golden(t *testing.T, file string) {
 				t.Errorf("%s: (-want +got)\n%s", node, diff)
 			}
 		default:
-			t.Fatalf("%s: section %q is none of config, cluster, alive, nolayer2, want NODE", file, f.Name)
+			t.Fatalf("%s: section %q is none of config, cluster, alive, nolayer2, leaving, notforwarding, want NODE", file, f.Name)
 		}
 	}
 	if wants == 0 {
@@ -81,24 +97,22 @@ func golden(t *testing.T, file string) {
 
 // parseCluster reads lines of
 //
-//	node NAME ADDR... [notready] [excluded] [nonetwork] [cordoned] [links=X,...] [KEY=VALUE]
-//	service NS/NAME ADDR... [local|cluster] [class=X] [deleting] [clusterip]
+//	node NAME ADDR... [notready] [excluded] [nonetwork] [cordoned] [deleting] [shutdown] [taint:KEY]
+//	     [note:KEY=VALUE] [links:X,...] [gateway:ADDR] [KEY=VALUE]
+//	service NS/NAME ADDR... [local|cluster] [class=X] [deleting] [clusterip] [label:KEY=VALUE]
 //	  ADDR NODE [ready|notready|terminating|draining]     (endpoint of the service above)
 //
 // A draining endpoint still serves while it terminates; a terminating one does not.
-func parseCluster(t *testing.T, text string) (cluster.Snapshot, map[string]links) {
+func parseCluster(t *testing.T, text string) (cluster.Snapshot, map[string]hostOnly) {
 	var s cluster.Snapshot
-	usable := map[string]links{}
+	hosts := map[string]hostOnly{}
 	for line := range strings.Lines(text) {
 		w := strings.Fields(line)
 		switch {
 		case len(w) == 0 || w[0] == "#":
 		case w[0] == "node":
-			n := parseNode(t, w[1:])
-			if names, ok := n.Labels["links"]; ok {
-				delete(n.Labels, "links")
-				usable[n.Name] = linksNamed(names)
-			}
+			n, host := parseNode(t, w[1:])
+			hosts[n.Name] = host
 			s.Nodes = append(s.Nodes, n)
 		case w[0] == "service":
 			s.Services = append(s.Services, parseService(t, w[1:]))
@@ -107,13 +121,17 @@ func parseCluster(t *testing.T, text string) (cluster.Snapshot, map[string]links
 			svc.Endpoints = append(svc.Endpoints, parseEndpoint(t, w))
 		}
 	}
-	return s, usable
+	return s, hosts
 }
 
-type links = func(netip.Addr, []string, []string) []string
+// hostOnly is what only a node itself knows.
+type hostOnly struct {
+	links    func(netip.Addr, []string, []string) []string
+	gateways map[cluster.Family]netip.Addr
+}
 
 // linksNamed has every link carry every address, unless it is excluded.
-func linksNamed(names string) links {
+func linksNamed(names string) func(netip.Addr, []string, []string) []string {
 	return func(_ netip.Addr, _, exclude []string) []string {
 		return slices.DeleteFunc(strings.FieldsFunc(names, func(r rune) bool { return r == ',' }), func(n string) bool {
 			return slices.Contains(exclude, n)
@@ -121,33 +139,54 @@ func linksNamed(names string) links {
 	}
 }
 
-func parseNode(t *testing.T, w []string) cluster.Node {
-	n := cluster.Node{Name: w[0], Ready: true, Labels: map[string]string{}}
+func parseNode(t *testing.T, w []string) (cluster.Node, hostOnly) {
+	n := cluster.Node{Name: w[0], Ready: true, Labels: map[string]string{}, Annotations: map[string]string{}}
+	var host hostOnly
 	for _, x := range w[1:] {
-		if key, value, ok := strings.Cut(x, "="); ok {
-			n.Labels[key] = value
-			continue
-		}
-		switch x {
+		kind, value, _ := strings.Cut(x, ":")
+		switch kind {
+		case "taint":
+			n.Taints = append(n.Taints, value)
+		case "note":
+			k, v, _ := strings.Cut(value, "=")
+			n.Annotations[k] = v
+		case "links":
+			host.links = linksNamed(value)
+		case "gateway":
+			a := addr(t, value)
+			host.gateways = map[cluster.Family]netip.Addr{cluster.FamilyOf(a): a}
 		case "cordoned":
 			n.Unschedulable = true
 		case "notready":
 			n.Ready = false
+		case "deleting":
+			n.Deleting = true
+		case "shutdown":
+			n.ShuttingDown, n.Ready = true, false
 		case "excluded":
 			n.Labels[cluster.LabelExclude] = ""
 		case "nonetwork":
 			n.NetworkUnavailable = true
 		default:
-			n.Addrs = append(n.Addrs, addr(t, x))
+			if k, v, ok := strings.Cut(x, "="); ok {
+				n.Labels[k] = v
+			} else {
+				n.Addrs = append(n.Addrs, addr(t, x))
+			}
 		}
 	}
-	return n
+	return n, host
 }
 
 func parseService(t *testing.T, w []string) cluster.Service {
 	ns, name, _ := strings.Cut(w[0], "/")
-	s := cluster.Service{Namespace: ns, Name: name, LoadBalancer: true}
+	s := cluster.Service{Namespace: ns, Name: name, LoadBalancer: true, Labels: map[string]string{}}
 	for _, x := range w[1:] {
+		if kv, ok := strings.CutPrefix(x, "label:"); ok {
+			k, v, _ := strings.Cut(kv, "=")
+			s.Labels[k] = v
+			continue
+		}
 		switch k, v, _ := strings.Cut(x, "="); k {
 		case "local":
 			s.LocalOnly = true
@@ -197,29 +236,87 @@ func text(t plan.Table) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "bgp as %d router-id %s next-hops %s %s\n", t.ASN, t.RouterID, t.NextHops.IPv4, t.NextHops.IPv6)
 	for _, s := range t.Sessions {
-		fmt.Fprintf(&b, "session %s %s as %d hold %s %s\n", s.Name, netip.AddrPortFrom(s.Address, s.Port), s.ASN, s.HoldTime, s.LinkBandwidth)
+		b.WriteString(sessionText(s) + "\n")
+	}
+	for _, r := range t.Refused {
+		fmt.Fprintf(&b, "refused %s: %s\n", r.Name, r.Problem)
 	}
 	for _, r := range t.Routes {
-		fmt.Fprintf(&b, "route %s %s weight %d\n", r.Peer, r.Prefix, r.Weight)
+		b.WriteString(routeText(r) + "\n")
 	}
 	for _, c := range t.Claims {
 		fmt.Fprintf(&b, "claim %s on %s\n", c.Addr, strings.Join(c.Links, ", "))
 	}
 	for _, d := range t.Decisions {
-		fmt.Fprintf(&b, "%s %s %s", d.Service, d.Addr, d.Reason)
-		if d.Announce || d.Claim {
-			fmt.Fprintf(&b, " weight %d", d.Weight)
-		}
-		if d.Owner != "" {
-			fmt.Fprintf(&b, " owner %s", d.Owner)
-		}
-		for _, n := range d.Nodes {
-			fmt.Fprintf(&b, " %s=%d", n.Node, n.Weight)
-		}
-		if d.Detail != "" {
-			fmt.Fprintf(&b, " (%s)", d.Detail)
-		}
-		b.WriteByte('\n')
+		b.WriteString(decisionText(d) + "\n")
 	}
 	return b.String()
+}
+
+// sessionText leaves out what is as usual.
+func sessionText(s plan.Session) string {
+	form := string(s.LinkBandwidth)
+	if s.Weights != config.EncodeLinkBandwidth {
+		form = "by " + string(s.Weights)
+	}
+	text := fmt.Sprintf("session %s %s as %d hold %s %s", s.Name, where(s), s.ASN, s.HoldTime, form)
+	add := func(is bool, format string, args ...any) {
+		if is {
+			text += " " + fmt.Sprintf(format, args...)
+		}
+	}
+	add(s.LocalASN != 0, "local-as %d", s.LocalASN)
+	add(s.Internal, "internal")
+	add(s.Passive, "passive")
+	add(s.Source.IsValid(), "source %s", s.Source)
+	add(s.BFD != plan.BFD{}, "bfd %s/%s x %d", s.BFD.ReceiveInterval, s.BFD.TransmitInterval, s.BFD.DetectMultiplier)
+	add(s.Paths > 0, "paths %d", s.Paths)
+	return text
+}
+
+func where(s plan.Session) string {
+	switch {
+	case s.Range.IsValid():
+		return "from " + s.Range.String()
+	case !s.Address.IsValid():
+		return "on " + s.Interface
+	case s.Interface != "":
+		return netip.AddrPortFrom(s.Address, s.Port).String() + " on " + s.Interface
+	default:
+		return netip.AddrPortFrom(s.Address, s.Port).String()
+	}
+}
+
+func routeText(r plan.Route) string {
+	text := fmt.Sprintf("route %s %s weight %d", r.Peer, r.Prefix, r.Weight)
+	if r.Draining {
+		text += " draining"
+	}
+	if len(r.NextHops) > 0 {
+		text += fmt.Sprintf(" via %v", r.NextHops)
+	}
+	if r.Attributes != nil {
+		text += fmt.Sprintf(" with communities %v prepend %d", r.Attributes.Communities, r.Attributes.Prepend)
+	}
+	return text
+}
+
+func decisionText(d plan.Decision) string {
+	text := fmt.Sprintf("%s %s %s", d.Service, d.Addr, d.Reason)
+	if d.Announce || d.Claim {
+		text += fmt.Sprintf(" weight %d", d.Weight)
+	}
+	if d.Draining {
+		text += " draining"
+	}
+	if d.Owner != "" {
+		text += " owner " + d.Owner
+	}
+	for _, n := range d.Nodes {
+		text += fmt.Sprintf(" %s=%d", n.Node, n.Weight)
+	}
+	if d.Detail != "" {
+		text += " (" + d.Detail + ")"
+	}
+	return text
 }

@@ -13,7 +13,6 @@ type layer2 struct {
 	detail string
 }
 
-func (a asked) byBGP() bool    { return a.pool != nil && a.pool.BGP && len(a.in.Config.Peers) > 0 }
 func (a asked) atLayer2() bool { return a.pool != nil && a.pool.L2 }
 
 // layer2 finds the owner among the nodes that can serve every Service of the
@@ -59,21 +58,6 @@ func (l layer2) announcers() []NodeWeight {
 		return nil
 	}
 	return []NodeWeight{{Node: l.owner, Weight: 1}}
-}
-
-// announce fills in how this node announces an address that nothing speaks
-// against. Where BGP announces it, the part at layer 2 is only a detail.
-func (a asked) announce(d *Decision, l layer2) {
-	d.Announce, d.Claim = a.byBGP(), l.reason == Announced
-	switch {
-	case !a.byBGP():
-		d.Reason, d.Detail = l.reason, l.detail
-	case a.atLayer2() && !d.Claim:
-		d.Detail = detailOf(l)
-	}
-	if d.Announce || d.Claim {
-		d.Weight = weightAt(d.Nodes, a.in.Self)
-	}
 }
 
 func detailOf(l layer2) string {

@@ -166,34 +166,41 @@ func Compute(in Input) Table {
 	}
 	nodes := nodesOf(in.Cluster.Nodes, in.Config.Nodes)
 	pools := selected(nodes, in.Config)
-	t := Table{
-		Self:     in.Self,
-		ASN:      in.Config.BGP.ASN,
-		RouterID: routerID(nodes.byName[in.Self]),
-		NextHops: NextHops{
-			IPv4: nodes.byName[in.Self].Addr(cluster.IPv4),
-			IPv6: nodes.byName[in.Self].Addr(cluster.IPv6),
-		},
-		Sessions: sessions(in.Config.Peers),
-	}
+	t := newTable(in, nodes.byName[in.Self])
+	bgp := speakersOf(in, t.Sessions, t.Refused)
 	byAddr, waiting := sharers(in.Cluster.Services)
 	t.Decisions = waiting
+	var out []outgoing
 	for addr, services := range byAddr {
-		a := asked{in: in, nodes: nodes, pool: in.Config.PoolOf(addr), addr: addr, family: cluster.FamilyOf(addr)}
+		a := asked{in: in, nodes: nodes, bgp: bgp, pool: in.Config.PoolOf(addr), addr: addr, family: cluster.FamilyOf(addr)}
 		if a.pool != nil {
 			a.nodes = pools[a.pool.Name]
 		}
-		decisions, claim := a.decide(services)
-		t.Decisions = append(t.Decisions, decisions...)
-		if claim != nil {
-			t.Claims = append(t.Claims, *claim)
+		o := a.decide(services)
+		t.Decisions = append(t.Decisions, o.decisions...)
+		if o.claim != nil {
+			t.Claims = append(t.Claims, *o.claim)
+		}
+		if o.out != nil {
+			out = append(out, *o.out)
 		}
 	}
 	slices.SortFunc(t.Decisions, func(a, b Decision) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), a.Addr.Compare(b.Addr))
 	})
 	slices.SortFunc(t.Claims, func(a, b Claim) int { return a.Addr.Compare(b.Addr) })
-	t.Routes = routes(t.Decisions, t.Sessions)
+	t.Routes = routes(out, bgp.entries)
+	return t
+}
+
+// newTable is a table that announces nothing yet.
+func newTable(in Input, self cluster.Node) Table {
+	asn, id := common(in.Config, self)
+	t := Table{
+		Self: in.Self, ASN: asn, RouterID: id, ListenPort: in.Config.BGP.ListenPort,
+		NextHops: NextHops{IPv4: self.Addr(cluster.IPv4), IPv6: self.Addr(cluster.IPv6)},
+	}
+	t.Sessions, t.Refused = sessionsOf(in.Config, self, ownGateways(in.Gateways))
 	return t
 }
 
@@ -217,41 +224,4 @@ func sharers(services []cluster.Service) (map[netip.Addr][]cluster.Service, []De
 		slices.SortFunc(s, func(a, b cluster.Service) int { return cmp.Compare(a.Key(), b.Key()) })
 	}
 	return byAddr, waiting
-}
-
-func sessions(peers []config.Peer) []Session {
-	out := make([]Session, 0, len(peers))
-	for _, p := range peers {
-		out = append(out, Session{
-			Name:             p.Name,
-			Address:          p.Address,
-			Port:             p.Port,
-			ASN:              p.ASN,
-			HoldTime:         p.HoldTime,
-			KeepaliveTime:    p.KeepaliveTime,
-			ConnectRetryTime: p.ConnectRetryTime,
-			Weights:          p.Weights,
-			LinkBandwidth:    p.LinkBandwidth,
-		})
-	}
-	slices.SortFunc(out, func(a, b Session) int { return cmp.Compare(a.Name, b.Name) })
-	return out
-}
-
-// routes has one route per session and announced address, however many Services
-// share the address.
-func routes(decisions []Decision, sessions []Session) []Route {
-	var out []Route
-	for _, d := range decisions {
-		if !d.Announce {
-			continue
-		}
-		for _, s := range sessions {
-			out = append(out, Route{Peer: s.Name, Prefix: netip.PrefixFrom(d.Addr, d.Addr.BitLen()), Weight: d.Weight})
-		}
-	}
-	slices.SortFunc(out, func(a, b Route) int {
-		return cmp.Or(cmp.Compare(a.Peer, b.Peer), a.Prefix.Addr().Compare(b.Prefix.Addr()))
-	})
-	return slices.CompactFunc(out, Route.equal)
 }

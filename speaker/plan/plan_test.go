@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +36,7 @@ func randomCluster(rng *rand.Rand, services, nodes, endpoints int) cluster.Snaps
 	for i := range nodes {
 		s.Nodes = append(s.Nodes, cluster.Node{
 			Name: fmt.Sprintf("n%d", i), Ready: rng.IntN(10) > 0, Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 1, 0, byte(i)})},
+			Deleting: rng.IntN(10) == 0,
 		})
 	}
 	base := netip.MustParseAddr("198.18.0.0").As4()
@@ -71,6 +73,9 @@ func TestProperties(t *testing.T) {
 				t.Fatalf("seed %d: the order of the input matters", seed)
 			}
 			for _, r := range table.Routes {
+				if r.Draining {
+					continue // the others do not count it any more
+				}
 				if weights[r.Prefix.Addr()] == nil {
 					weights[r.Prefix.Addr()] = map[string]uint32{}
 				}
@@ -100,6 +105,9 @@ func checkServed(t *testing.T, self string, snap cluster.Snapshot, table plan.Ta
 		byKey[s.Key()] = s
 	}
 	for _, d := range table.Decisions {
+		if slices.ContainsFunc(d.Nodes, func(n plan.NodeWeight) bool { return n.Node == self }) && d.Draining {
+			t.Fatalf("%s counts among the announcers of %s, but drains", self, d.Addr)
+		}
 		if !d.Announce {
 			continue
 		}
@@ -170,7 +178,7 @@ func TestPureImports(t *testing.T) {
 
 // A field that is added to Table must be added to Same as well.
 func TestSameLooksAtEveryField(t *testing.T) {
-	if n := reflect.TypeFor[plan.Table]().NumField(); n != 9 {
+	if n := reflect.TypeFor[plan.Table]().NumField(); n != 10 {
 		t.Errorf("Table has %d fields: teach Same about the new one, then mend this number", n)
 	}
 	full := plan.Compute(plan.Input{Self: "n0", Config: testConfig(t), Cluster: randomCluster(rand.New(rand.NewPCG(1, 1)), 3, 3, 9)})

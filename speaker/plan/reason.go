@@ -35,8 +35,12 @@ const (
 	// SharerNotServed: a Service that shares the address has its endpoints on
 	// other nodes only, and would lose its traffic here.
 	SharerNotServed Reason = "SharerNotServed"
-	// NoPeer: the configuration names no BGP peer.
+	// NoPeer: the configuration has no BGP peer that this node can have a session
+	// with.
 	NoPeer Reason = "NoPeer"
+	// NotAdvertised: no advertisement of the configuration says to announce the
+	// address from this node to one of its peers.
+	NotAdvertised Reason = "NotAdvertised"
 	// Layer2Off: the pool is announced at layer 2 only, and the speakers run
 	// without gossip, so that nobody could tell who owns an address.
 	Layer2Off Reason = "Layer2Off"
@@ -46,6 +50,23 @@ const (
 	// NoUsableLink: this node owns the address at layer 2, but has no link that can
 	// carry it, so nobody answers for it.
 	NoUsableLink Reason = "NoUsableLink"
+	// NotForwarding: the node does not forward what comes for the address yet, so
+	// what it would draw were lost.
+	NotForwarding Reason = "NotForwarding"
+	// NodeDraining: the node is about to stop announcing. Its routes say so
+	// (GRACEFUL_SHUTDOWN) for nodes.drainTime, and then go.
+	NodeDraining Reason = "NodeDraining"
+	// SpeakerLeaving: the speaker was told to leave; its routes say so for
+	// nodes.drainTime, and then go.
+	SpeakerLeaving Reason = "SpeakerLeaving"
+	// EndpointsTerminating: the endpoints on this node still serve while they
+	// terminate, and other nodes have ready ones. The route says so for
+	// nodes.drainTime, and then goes.
+	EndpointsTerminating Reason = "EndpointsTerminating"
+	// WithdrawalHeld: nobody would announce the address any more, and so it is with
+	// so many addresses at once that an error is likely. It is announced for
+	// nodes.fuse.holdTime more.
+	WithdrawalHeld Reason = "WithdrawalHeld"
 	// Announced: the address is announced from this node.
 	Announced Reason = "Announced"
 )
@@ -55,7 +76,8 @@ func Reasons() []Reason {
 	return []Reason{
 		NoAddress, AddressNotInPool, NodeUnknown, NodeExcluded, NodeNetworkUnavailable, NodeNotReady,
 		NodeCordoned, NodeNotSelected, NoReadyEndpoint, NoReadyEndpointOnNode, SharerNotServed, NoPeer,
-		Layer2Off, NotOwner, NoUsableLink, Announced,
+		NotAdvertised, Layer2Off, NotOwner, NoUsableLink, NotForwarding, NodeDraining, SpeakerLeaving,
+		EndpointsTerminating, WithdrawalHeld, Announced,
 	}
 }
 
@@ -85,13 +107,25 @@ func (r Reason) Remedy() string {
 	case SharerNotServed:
 		return "run pods of every Service that shares the address on the same nodes, or give the Services addresses of their own"
 	case NoPeer:
-		return "add the router to peers in the configuration"
+		return "add the router to peers in the configuration, let the nodeSelector of a peer select the node, or give the node what the peer looks up there"
+	case NotAdvertised:
+		return "let an entry of advertisements select the address's pool and Service, the node and one of its peers"
 	case Layer2Off:
 		return "install manifests/overlays/layer2, which gives the speakers a key for their gossip"
 	case NotOwner:
 		return "nothing, if another node owns the address; else start the speakers of the nodes that can serve it"
 	case NoUsableLink:
 		return "give the node an interface in the address's subnet, check the pool's interfaces, or leave the node out by its nodeSelector"
+	case NotForwarding:
+		return "wait for kube-proxy; if it lasts, look at the log of kube-proxy on the node"
+	case NodeDraining:
+		return "nothing, if the node shall leave; else remove the taint or the annotation that nodes.drainTaint and nodes.drainAnnotation name"
+	case SpeakerLeaving:
+		return "nothing: a speaker that is started again announces again"
+	case EndpointsTerminating:
+		return "nothing: the other nodes take over"
+	case WithdrawalHeld:
+		return "find out what happened to the endpoints; if nothing did, look at the API server and at the node controller"
 	case Announced:
 		return "nothing"
 	default:
