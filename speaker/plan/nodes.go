@@ -94,6 +94,21 @@ func Drains(x cluster.Node, c config.Nodes) string {
 	}
 }
 
+func barredBy(x cluster.Node, anyReady bool) (Reason, bool) {
+	if _, excluded := x.Labels[cluster.LabelExclude]; excluded {
+		return NodeExcluded, true
+	}
+	if x.NetworkUnavailable {
+		return NodeNetworkUnavailable, true
+	}
+	// The kubelet also withdraws its readiness when the node shuts down in good
+	// order; such a node drains.
+	if anyReady && !x.Ready && !x.ShuttingDown {
+		return NodeNotReady, true
+	}
+	return "", false
+}
+
 // may tells whether the named node may announce, and else why not. One that
 // drains may, for a while.
 func (n nodes) may(name string) (Reason, bool) {
