@@ -196,6 +196,9 @@ func table(w io.Writer, rows []row) {
 		remedies[r.Reason] = true
 	}
 	_ = tw.Flush() // w's errors are its owner's to see
+	if i := slices.IndexFunc(rows, func(r row) bool { return r.Claim }); i >= 0 {
+		fmt.Fprintf(w, "  That takes every node to be alive and its links to be usable; /state of the speaker on %s knows.\n", rows[i].node)
+	}
 	for _, r := range plan.Reasons() {
 		if remedies[r] {
 			fmt.Fprintf(w, "  %s: %s\n", r, r.Remedy())

@@ -86,6 +86,7 @@ allocation: Allocated: has 198.51.100.0 of pool public
   n1  silent   -  NotOwner: n2 owns it
   n2  answers  -  all of the traffic: it owns the address at layer 2
   n3  silent   -  NoReadyEndpointOnNode: default/web-7d9f is terminating; ready on n1, n2
+  That takes every node to be alive and its links to be usable; /state of the speaker on n2 knows.
   NoReadyEndpointOnNode: nothing, if the pods run elsewhere by intent; else look at the readiness of this node's pods
   NotOwner: nothing, if another node owns the address; else start the speakers of the nodes that can serve it
 `
