@@ -36,9 +36,9 @@ func (lo *loop) handle(acts []act) {
 			})
 		case l == nil:
 		case a.kind == actProbe:
-			l.sender.once(a.r.addr, l.probe)
+			l.sender.once([]netip.Addr{a.r.addr}, l.probe)
 		case a.kind == actDefend:
-			l.sender.once(a.r.addr, l.announce)
+			l.sender.once([]netip.Addr{a.r.addr}, l.announce)
 		case a.kind == actRepair:
 			l.burst([]netip.Addr{a.r.addr})
 		}

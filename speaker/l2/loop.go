@@ -28,13 +28,14 @@ type loop struct {
 	links  map[string]*link
 	broken map[string]error // links that lack something; tried again
 	rivals rivals
+	rounds map[string]*patrol // by link
 	bound  map[netip.Addr]string
 	looked time.Time
 	boundT time.Time
 }
 
 func newLoop(a *Announcer) *loop {
-	return &loop{Announcer: a, links: map[string]*link{}, broken: map[string]error{}}
+	return &loop{Announcer: a, links: map[string]*link{}, broken: map[string]error{}, rounds: map[string]*patrol{}}
 }
 
 func (lo *loop) run(ctx context.Context) {
@@ -231,13 +232,23 @@ func (lo *loop) tick(now time.Time) {
 			_ = lo.serve(name, nil)
 		}
 	}
-	for _, l := range lo.links {
+	for name, l := range lo.links {
 		l.countDrops()
+		lo.patrolOn(now, name, l)
 	}
 	lo.handle(lo.rivals.tick(now))
 	if now.Sub(lo.boundT) >= boundEvery {
 		lo.checkBound(now)
 	}
+}
+
+func (lo *loop) patrolOn(now time.Time, name string, l *link) {
+	p := lo.rounds[name]
+	if p == nil {
+		p = &patrol{every: patrolEvery}
+		lo.rounds[name] = p
+	}
+	l.sender.once(p.turn(now, lo.want[name]), l.probe)
 }
 
 // publish updates what Stats tells.

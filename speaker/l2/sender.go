@@ -80,11 +80,14 @@ func (s *sender) burst(addrs []netip.Addr, announce, probe func(netip.Addr) erro
 	s.poke()
 }
 
-// once sends one frame for an address.
-func (s *sender) once(a netip.Addr, send func(netip.Addr) error) {
+// once sends one frame for each address.
+func (s *sender) once(addrs []netip.Addr, send func(netip.Addr) error) {
+	if len(addrs) == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waves = append(s.waves, &wave{start: time.Now(), times: once, send: send, addrs: []netip.Addr{a}})
+	s.waves = append(s.waves, &wave{start: time.Now(), times: once, send: send, addrs: addrs})
 	s.poke()
 }
 
