@@ -139,8 +139,26 @@ func TestClientResolves(t *testing.T) {
 // whoHas asks the segment for one address.
 func whoHas(tb testing.TB, n *netlab.Node, addr string) []mac {
 	tb.Helper()
+	return whoHasOn(tb, n, "eth0", addr)
+}
+
+// answered fails the test unless exactly the interfaces with the MACs answer for
+// an address on a link of the asking node.
+func answered(tb testing.TB, asks *netlab.Node, link, addr string, by ...string) {
+	tb.Helper()
+	var got []string
+	for _, m := range whoHasOn(tb, asks, link, addr) {
+		got = append(got, m.hardware().String())
+	}
+	if !slices.Equal(got, by) {
+		tb.Errorf("%s is answered to %s on %s by %v, want %v", addr, asks.Name, link, got, by)
+	}
+}
+
+func whoHasOn(tb testing.TB, n *netlab.Node, link, addr string) []mac {
+	tb.Helper()
 	a := addrs(addr)
-	w := openWire(tb, n, "eth0", protocolOf(addr))
+	w := openWire(tb, n, link, protocolOf(addr))
 	return w.answerers(a, 200*time.Millisecond)[a[0]]
 }
 

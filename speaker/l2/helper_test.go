@@ -17,7 +17,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/heraldlb/herald/dataplane"
 	"github.com/heraldlb/herald/internal/netlab"
+	"github.com/heraldlb/herald/internal/netlab/kernel"
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
@@ -29,6 +31,7 @@ const asAnnouncer = "HERALD_TEST_L2"
 const asFlood = "HERALD_TEST_FLOOD"
 
 func TestMain(m *testing.M) {
+	kernel.Guest()
 	switch {
 	case os.Getenv(asAnnouncer) != "":
 		announce(os.Stdin, os.Stdout)
@@ -78,6 +81,9 @@ func announce(in io.Reader, out io.Writer) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
+	if os.Getenv(asAnnouncer) == "watching" {
+		go a.watch(ctx)
+	}
 	orders, answers := json.NewDecoder(in), json.NewEncoder(out)
 	for {
 		var o order
@@ -89,6 +95,18 @@ func announce(in io.Reader, out io.Writer) {
 	stop()
 	if err := <-ended; err != nil {
 		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+// watch tells what has changed, as the speaker does.
+func (a *announcing) watch(ctx context.Context) {
+	w := dataplane.NewWatcher(dataplane.Options{})
+	go w.Run(ctx)
+	var before []dataplane.Link
+	for range w.Wake() {
+		now := w.Links()
+		a.LinksChanged(dataplane.Changed(before, now)...)
+		before = now
 	}
 }
 
@@ -145,13 +163,17 @@ type remote struct {
 // those of nodes, at first none.
 func startAnnouncer(tb testing.TB, n *netlab.Node, peers bool) *remote {
 	tb.Helper()
+	if peers {
+		return startAs(tb, n, "peers")
+	}
+	return startAs(tb, n, "1")
+}
+
+func startAs(tb testing.TB, n *netlab.Node, mode string) *remote {
+	tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		tb.Fatal(err)
-	}
-	mode := "1"
-	if peers {
-		mode = "peers"
 	}
 	cmd := n.Command(self)
 	// A race in there must end it, or no test would know.

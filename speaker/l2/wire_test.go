@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/packet"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/internal/netlab"
@@ -15,14 +16,37 @@ import (
 
 // wire is a raw port on a segment: it sees, and sends, whatever it likes.
 type wire struct {
-	tb   testing.TB
-	mac  mac
-	ip6  netip.Addr
-	conn *packet.Conn
+	tb    testing.TB
+	mac   mac
+	ip6   netip.Addr
+	conn  *packet.Conn
+	heard [][]byte // kept by claimsOf
 }
 
 // openWire opens a port on an interface of a node, for ARP or for IPv6.
 func openWire(tb testing.TB, n *netlab.Node, link string, protocol int) *wire {
+	tb.Helper()
+	return openFiltered(tb, n, link, protocol, nil)
+}
+
+// openVLAN opens a port on a trunk that hears what has the tag of one VLAN, or,
+// with 0, what has none.
+func openVLAN(tb testing.TB, n *netlab.Node, trunk string, id uint32) *wire {
+	tb.Helper()
+	filter, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtVLANTag}, // 0: there is none
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xfff},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: id, SkipTrue: 1},
+		drop,
+		accept,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return openFiltered(tb, n, trunk, unix.ETH_P_ALL, &packet.Config{Filter: filter})
+}
+
+func openFiltered(tb testing.TB, n *netlab.Node, link string, protocol int, config *packet.Config) *wire {
 	tb.Helper()
 	w := &wire{tb: tb}
 	inside(tb, n, func() {
@@ -33,7 +57,7 @@ func openWire(tb testing.TB, n *netlab.Node, link string, protocol int) *wire {
 		}
 		w.mac = mac(ifi.HardwareAddr)
 		w.ip6 = ownIPv6(ifi, func(netip.Addr) bool { return false })
-		if w.conn, err = packet.Listen(ifi, packet.Raw, protocol, nil); err != nil {
+		if w.conn, err = packet.Listen(ifi, packet.Raw, protocol, config); err != nil {
 			tb.Errorf("%s: %v", n.Name, err)
 		}
 	})

@@ -15,7 +15,7 @@ import (
 )
 
 // limit is for the boot and the test together.
-const limit = 3 * time.Minute
+const limit = 5 * time.Minute
 
 // Rerun tells whether the test has been run elsewhere, so that it must return at
 // once. If this kernel makes links of all the kinds, it does nothing. Otherwise
@@ -49,7 +49,8 @@ func Rerun(t *testing.T, kinds ...Kind) bool {
 }
 
 func orderOf(t *testing.T, binary string, kinds []Kind) order {
-	o := order{Args: []string{binary, "-test.run=" + pattern(t.Name()), "-test.v", "-test.count=1"}}
+	// It has one processor, which is no reason not to wait in parallel.
+	o := order{Args: []string{binary, "-test.run=" + pattern(t.Name()), "-test.v", "-test.count=1", "-test.parallel=4"}}
 	for _, k := range kinds {
 		o.Modules = append(o.Modules, k.modules...)
 	}

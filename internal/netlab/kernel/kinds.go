@@ -15,8 +15,9 @@ type Kind struct {
 
 // The kinds that tests ask for.
 var (
-	VLAN = Kind{"vlan", []string{"8021q"}, "link v0 name x0 type vlan id 7"}
-	Bond = Kind{"bond", []string{"bonding"}, "name x0 type bond mode active-backup"}
+	VLAN    = Kind{"vlan", []string{"8021q"}, "link v0 name x0 type vlan id 7"}
+	Bond    = Kind{"bond", []string{"bonding"}, "name x0 type bond mode active-backup"}
+	Macvlan = Kind{"macvlan", []string{"macvlan"}, "link v0 name x0 type macvlan"}
 )
 
 // lacking are those of the kinds that this kernel does not make. Each is tried in
