@@ -29,7 +29,7 @@ func TestWhoFaults(t *testing.T) {
 			`peers[0].address: not together with peers[0].addressRange; leave one of them out`,
 		},
 		"address: 'fe80::1'":                                {`peers[0].address: "fe80::1": ` + zone},
-		"address: 169.254.0.1":                              {`peers[0].address: "169.254.0.1": ` + zone},
+		"address: 169.254.0.1":                              nil,
 		"interface: eth0, address: 'fe80::1%eth0'":          {`peers[0].address: "fe80::1%eth0": has a zone; write fe80::1, and interface: eth0`},
 		"interface: 'eth*'":                                 {`peers[0].interface: "eth*": ` + ifname},
 		"interface: [eth0]":                                 {`peers[0].interface: a list; write a string`},

@@ -13,7 +13,7 @@ func TestOverrideFaults(t *testing.T) {
 		"asnFrom: {nodeLabel: as}":                     nil,
 		"weights: community\n    community: 64512:100": nil,
 		"":                     {`peers[0].overrides[0]: changes nothing; add what differs on these nodes`},
-		"holdtime: 9s":             {`peers[0].overrides[0]: changes nothing; add what differs on these nodes`, `peers[0].overrides[0].holdtime: unknown key; did you mean holdTime?`},
+		"holdtime: 9s":         {`peers[0].overrides[0]: changes nothing; add what differs on these nodes`, `peers[0].overrides[0].holdtime: unknown key; did you mean holdTime?`},
 		"port: 0":              {`peers[0].overrides[0].port: 0: write a whole number from 1 to 65535`},
 		"community: 64512:100": {`peers[0].overrides[0].community: only with weights: community; write that as well, or leave it out`},
 		"weights: community":   {`peers[0].overrides[0].community: required with weights: community; write the AS number and the number that weights are added to, such as 64512:100`},

@@ -90,7 +90,8 @@ func (d *peerDraft) unnumbered() bool {
 // checkWho judges addresses together with what else the peer has.
 func (d *peerDraft) checkWho() {
 	linkLocal := isLinkLocal(d.Address)
-	if linkLocal && !d.at["interface"].present() && d.own["address"] {
+	// The routing table knows the way to 169.254.0.0/16, if there is one.
+	if linkLocal && d.Address.Is6() && !d.at["interface"].present() && d.own["address"] {
 		d.at["address"].fault("%q: is link-local; write the interface of the nodes as well, such as interface: eth0", d.Address)
 	}
 	if (linkLocal || d.unnumbered()) && d.own["ebgpMultihop"] && d.EBGPMultihop > 1 {
