@@ -53,7 +53,11 @@ func Damp(prev Holds, t Table, w config.Weights, now time.Time) (Table, Holds, t
 	t.Routes = slices.Clone(t.Routes)
 	for i, r := range t.Routes {
 		if damped(r) {
-			t.Routes[i].Weight = weightAt(next[r.Prefix.Addr()].Announced, t.Self)
+			h := next[r.Prefix.Addr()]
+			t.Routes[i].Weight = weightAt(h.Announced, t.Self)
+			if len(r.NextHops) > 0 && !slices.Equal(h.Announced, h.Wanted) {
+				t.Routes[i].NextHops = t.replicate(t.Routes[i], h.Announced)
+			}
 		}
 	}
 	return t, next, wake

@@ -47,8 +47,6 @@ func golden(t *testing.T, file string) {
 			if in.Config, err = config.Parse(f.Data); err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			in.Config.Nodes.DrainTaint, in.Config.Nodes.DrainAnnotation = "heraldlb.io/drain", "heraldlb.io/drain"
-			in.Config.Nodes.ForwardingGate = true
 		case "cluster":
 			in.Cluster, hosts = parseCluster(t, string(f.Data))
 		case "alive":
@@ -296,7 +294,13 @@ func routeText(r plan.Route) string {
 		text += fmt.Sprintf(" via %v", r.NextHops)
 	}
 	if r.Attributes != nil {
-		text += fmt.Sprintf(" with communities %v prepend %d", r.Attributes.Communities, r.Attributes.Prepend)
+		text += " with"
+		for _, c := range r.Attributes.Communities {
+			text += fmt.Sprintf(" %d:%d", c>>16, c&0xffff)
+		}
+		if r.Attributes.Prepend > 0 {
+			text += fmt.Sprintf(" prepend %d", r.Attributes.Prepend)
+		}
 	}
 	return text
 }

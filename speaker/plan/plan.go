@@ -52,6 +52,7 @@ type Table struct {
 	ListenPort uint16
 	Sessions   []Session
 	Refused    []RefusedPeer // configured for this node, but not possible on it
+	AddPaths   []AddPath     // of the sessions with EncodeAddPath
 	Routes     []Route
 	Claims     []Claim
 	Decisions  []Decision
@@ -61,7 +62,9 @@ type Table struct {
 // it.
 func (t Table) Same(o Table) bool {
 	return t.Self == o.Self && t.ASN == o.ASN && t.RouterID == o.RouterID && t.NextHops == o.NextHops && t.ListenPort == o.ListenPort &&
-		slices.Equal(t.Sessions, o.Sessions) && slices.Equal(t.Refused, o.Refused) && slices.EqualFunc(t.Routes, o.Routes, Route.equal) &&
+		slices.Equal(t.Sessions, o.Sessions) && slices.Equal(t.Refused, o.Refused) &&
+		slices.EqualFunc(t.AddPaths, o.AddPaths, AddPath.equal) &&
+		slices.EqualFunc(t.Routes, o.Routes, Route.equal) &&
 		slices.EqualFunc(t.Claims, o.Claims, Claim.equal)
 }
 
@@ -189,7 +192,7 @@ func Compute(in Input) Table {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), a.Addr.Compare(b.Addr))
 	})
 	slices.SortFunc(t.Claims, func(a, b Claim) int { return a.Addr.Compare(b.Addr) })
-	t.Routes = routes(out, bgp.entries)
+	t.Routes = routes(out, bgp.entries, t.replicate)
 	return t
 }
 
@@ -201,6 +204,7 @@ func newTable(in Input, self cluster.Node) Table {
 		NextHops: NextHops{IPv4: self.Addr(cluster.IPv4), IPv6: self.Addr(cluster.IPv6)},
 	}
 	t.Sessions, t.Refused = sessionsOf(in.Config, self, ownGateways(in.Gateways))
+	t.AddPaths = addPathsOf(in.Config, self, t.Sessions)
 	return t
 }
 

@@ -25,12 +25,14 @@ type offer struct {
 // routes are those of all sessions. Of the advertisements that yield one prefix
 // for one peer the first counts; an aggregate drains only with all that it stands
 // for.
-func routes(list []outgoing, entries []entry) []Route {
+func routes(list []outgoing, entries []entry, replicate func(Route, []NodeWeight) []netip.Addr) []Route {
 	var offers []offer
 	for _, o := range list {
 		for _, i := range o.entries {
 			for _, s := range entries[i].sessions {
-				offers = append(offers, offer{o.route(entries[i], s), i})
+				r := o.route(entries[i], s)
+				r.NextHops = replicate(r, o.nodes)
+				offers = append(offers, offer{r, i})
 			}
 		}
 	}
