@@ -34,6 +34,7 @@ type Announcer struct {
 	o Options
 
 	started  atomic.Bool
+	leaving  atomic.Bool
 	requests chan request
 	done     chan struct{} // closed when Run has returned
 	calls    calls
@@ -65,9 +66,14 @@ func New(o Options) (*Announcer, error) {
 	}, nil
 }
 
-// Run owns the gobgp server until ctx ends. Then it closes all sessions with a
-// Cease, so that the peers withdraw this node's routes at once. It may be
-// called once.
+// Leave says that the node will not be back soon: when Run ends, all sessions end
+// with a Cease, so that the peers withdraw this node's routes at once.
+func (a *Announcer) Leave() { a.leaving.Store(true) }
+
+// Run owns the gobgp server until ctx ends. Unless Leave was called, sessions
+// with graceful restart (RFC 4724) then end without a word, and their peers keep
+// the routes for the restart time; the others end with a Cease. Run may be called
+// once.
 func (a *Announcer) Run(ctx context.Context) error {
 	if a.started.Swap(true) {
 		return errors.New("bgp: Run was called before")
@@ -97,7 +103,7 @@ func (a *Announcer) loop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			s.stop()
+			s.stop(!a.leaving.Load())
 			return
 		case r := <-a.requests:
 			r.result <- s.apply(r.table)

@@ -62,19 +62,36 @@ func acceptOwnRoutesOnly(ctx context.Context, g *server.BgpServer) error {
 	}})
 }
 
-// stop closes all sessions with a Cease.
-func (s *speaker) stop() {
+// stop closes all sessions: with a Cease, or, to keep the routes, those with
+// graceful restart without a word.
+func (s *speaker) stop(keep bool) {
 	if s.gobgp == nil {
 		return
 	}
-	for _, p := range s.peers {
+	for _, p := range sorted(s.peers) {
 		s.status.remove(p.Name)
+		if !keep {
+			s.leave(p)
+		}
 	}
 	s.calls.set("stop")
+	if keep {
+		if err := s.gobgp.StopBgp(context.Background(), &api.StopBgpRequest{AllowGracefulRestart: true}); err != nil {
+			s.log.Error("gobgp not stopped in order", "err", err)
+		}
+	}
 	s.gobgp.Stop()
 	s.calls.set("")
 	s.unwatch()
 	s.gobgp, s.peers = nil, map[string]*peer{}
+}
+
+// leave closes a session for good. gobgp would close all in one call, during
+// which a BFD session that fails can lock it up.
+func (s *speaker) leave(p *peer) {
+	if err := s.deletePeer(p); err != nil {
+		s.log.Error("bgp session not closed", "peer", p.Name, "err", err)
+	}
 }
 
 // probe makes a call that changes nothing, so that a hang shows even while there

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 type order struct {
 	Table     *plan.Table
 	Passwords map[string]string // nil: as before
+	Leave     bool
 }
 
 // answer is what it says.
@@ -63,6 +64,9 @@ func announce(in io.Reader, out io.Writer) {
 		var o order
 		if err := orders.Decode(&o); err != nil {
 			break
+		}
+		if o.Leave {
+			a.Leave()
 		}
 		if o.Passwords != nil {
 			secrets.Store(&o.Passwords)

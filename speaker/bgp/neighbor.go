@@ -27,6 +27,17 @@ func neighbor(s plan.Session, vrf, password string) *api.Peer {
 		Transport: &api.Transport{RemotePort: uint32(s.Port), BindInterface: s.Interface, PassiveMode: s.Passive},
 		AfiSafis:  []*api.AfiSafi{family(bgp.RF_IPv4_UC, s), family(bgp.RF_IPv6_UC, s)},
 	}
+	if s.RestartTime > 0 {
+		n.GracefulRestart = &api.GracefulRestart{
+			Enabled: true, RestartTime: uint32(seconds(s.RestartTime)),
+			// This is how gobgp says that the node has forwarded all the time. Without
+			// it BIRD deletes the routes that it has kept as soon as we are back.
+			LocalRestarting: true,
+			// gobgp waits for what all its peers send before it sends anything. We do
+			// not want to know, so a peer that is down must not cost more than this.
+			DeferralTime: 1,
+		}
+	}
 	if s.Source.IsValid() {
 		n.Transport.LocalAddress = s.Source.String()
 	}
@@ -45,6 +56,9 @@ func family(f bgp.Family, s plan.Session) *api.AfiSafi {
 		Family:  &api.Family{Afi: api.Family_Afi(f.Afi()), Safi: api.Family_Safi(f.Safi())},
 		Enabled: true,
 	}}
+	if s.RestartTime > 0 {
+		a.MpGracefulRestart = &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}}
+	}
 	if s.Weights == config.EncodeAddPath {
 		a.AddPaths = &api.AddPaths{Config: &api.AddPathsConfig{SendMax: mostPaths}}
 	}

@@ -64,7 +64,7 @@ func (s *speaker) apply(t plan.Table) error {
 	want, err := desired(t)
 	errs := []error{err}
 	if len(want) == 0 || s.asn != t.ASN {
-		s.stop()
+		s.stop(false)
 	}
 	if len(want) > 0 && s.gobgp == nil {
 		if !t.RouterID.Is4() {

@@ -44,7 +44,8 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 			t.status.failed(t.peer, reason)
 		}
 	}
-	if r.Level >= slog.LevelError {
+	// Stopping it twice is how to stop all of it.
+	if r.Level >= slog.LevelError && r.Message != "failed to stop BGP server" {
 		t.next.Error("gobgp reports an error", "message", r.Message, "err", text(r, "Error"))
 	}
 	return nil

@@ -222,7 +222,7 @@ func TestNeighboursRoutesAreRefused(t *testing.T) {
 func startSpeaker(tb testing.TB, t plan.Table) *speaker {
 	tb.Helper()
 	s := newSpeaker(Options{Log: slog.New(slog.DiscardHandler)}, &calls{}, newStatus(slog.New(slog.DiscardHandler)))
-	tb.Cleanup(func() { close(s.ended); s.stop() })
+	tb.Cleanup(func() { close(s.ended); s.stop(false) })
 	if err := s.apply(t); err != nil {
 		tb.Fatal(err)
 	}
