@@ -27,7 +27,7 @@ func Main(s Suite) int {
 	defer cancel()
 	skip, err := lab.Prepare(ctx, lab.Build)
 	if skip != "" {
-		fmt.Println("skipped:", skip)
+		fmt.Fprintln(os.Stderr, "skipped:", skip)
 		return 0
 	}
 	if err == nil {
