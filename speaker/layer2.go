@@ -57,9 +57,15 @@ func (s *Speaker) look() (joined bool) {
 }
 
 func (s *Speaker) input(snapshot cluster.Snapshot) plan.Input {
-	in := plan.Input{Self: s.o.Node, Config: s.config, Cluster: snapshot, Alive: s.alive, NoLayer2: s.o.Members == nil}
+	in := plan.Input{
+		Self: s.o.Node, Config: s.config, Cluster: snapshot, Alive: s.alive, NoLayer2: s.o.Members == nil,
+		Forwarding: s.forwards, Leaving: s.leaving.asked(),
+	}
 	if s.o.Links != nil {
 		in.Links = s.o.Links.Usable
+	}
+	if s.o.Gateways != nil {
+		in.Gateways = s.o.Gateways.Gateways()
 	}
 	return in
 }

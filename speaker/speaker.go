@@ -45,6 +45,8 @@ type Options struct {
 	Announcers []Announcer        // applied in this order
 	Members    Members            // nil: there is no gossip, and so no layer 2
 	Links      Links              // nil: they are not known
+	Forwarding Forwarding         // nil: this node is taken to forward whatever it announces
+	Gateways   Gateways           // nil: they are not known
 	Log        *slog.Logger       // nil: discard
 	Applied    func(State, error) // after each Apply, for metrics; nil: nothing
 
@@ -65,13 +67,17 @@ type Speaker struct {
 	configText string
 	config     *config.Config
 	doubts     plan.Doubts
+	drains     plan.DrainState
 	holds      plan.Holds
 	applied    plan.Table
+	applies    bool // a table has been applied
 	failed     bool
 	backoff    time.Duration
 	alive      map[string]bool
 	takeovers  takeovers
 	lingering  map[netip.Addr]time.Time // claims that another node takes over, and until when they are kept
+	began      time.Time                // when there was a table to apply first
+	leaving    *leaving
 }
 
 // State is what the speaker did last, for /state and metrics.
@@ -83,7 +89,9 @@ type State struct {
 	Holds       plan.Holds
 	Doubted     int // endpoints and nodes that count as ready although the API server says otherwise
 	Alive       []string
-	Error       string // of the last Apply; empty: it worked
+	Drains      string        // why this node drains; empty: it does not
+	DrainTime   time.Duration // for how long, in the configuration in force
+	Error       string        // of the last Apply; empty: it worked
 	At          time.Time
 }
 
@@ -98,7 +106,7 @@ func New(o Options) (*Speaker, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Speaker{o: o}
+	s := &Speaker{o: o, leaving: newLeaving()}
 	s.state.Store(&State{Node: o.Node})
 	return s, nil
 }
@@ -121,6 +129,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	members, links := s.membersWake(), s.linksWake()
+	forwarding, gateways := s.forwardingWake(), s.gatewaysWake()
 	for urgent := false; ; {
 		if !urgent {
 			select {
@@ -129,6 +138,9 @@ func (s *Speaker) Run(ctx context.Context) error {
 			case <-s.o.Source.Wake():
 			case <-members:
 			case <-links:
+			case <-forwarding:
+			case <-gateways:
+			case <-s.leaving.wake:
 			case <-timer.C:
 			}
 		}
@@ -164,6 +176,7 @@ func rest(ctx context.Context, d time.Duration, members <-chan struct{}) (urgent
 // step computes and applies once. It returns when to do so again without an
 // event, or the zero time.
 func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
+	defer func() { s.leaving.note(s.applied, s.failed) }()
 	snapshot, synced := s.o.Source.Snapshot()
 	if !synced {
 		return time.Time{} // nothing new to announce, and nothing to withdraw
@@ -174,15 +187,17 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 		s.state.Store(&state)
 		return time.Time{}
 	}
-	state.ConfigHash = s.config.Hash()
+	state.ConfigHash, state.DrainTime = s.config.Hash(), s.config.Nodes.DrainTime
 	snapshot, reconsider := s.doubt(snapshot, now)
+	state.Drains = plan.Drains(nodeOf(snapshot, s.o.Node), s.config.Nodes)
 	joined := s.look()
-	table := plan.Compute(s.input(snapshot))
-	table, holds, due := plan.Damp(s.holds, table, s.config.BGP.Weights, now)
-	table, lingers := s.linger(table, snapshot.Services, now)
-	next := earlier(earlier(reconsider, due), lingers)
-	s.holds = holds
-	state.Table, state.Holds, state.Doubted, state.At = table, holds, s.doubts.Held(), now
+	s.ask(snapshot)
+	if !s.applies && s.early(now) {
+		return now.Add(firstWithin)
+	}
+	table, again := s.decide(snapshot, now)
+	next := earlier(reconsider, again)
+	state.Table, state.Holds, state.Doubted, state.At = table, s.holds, s.doubts.Held(), now
 	state.Alive = slices.Sorted(maps.Keys(s.alive))
 	if joined && s.o.Joined != nil {
 		defer s.o.Joined()
@@ -205,6 +220,16 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 		s.o.Applied(state, err)
 	}
 	return next
+}
+
+// decide is the table to announce now, and when to decide again without an event.
+func (s *Speaker) decide(snapshot cluster.Snapshot, now time.Time) (plan.Table, time.Time) {
+	var drained, damped, lingers time.Time
+	t := plan.Compute(s.input(snapshot))
+	t, s.drains, drained = s.drains.Drain(t, s.config.Nodes.DrainTime, now)
+	t, s.holds, damped = plan.Damp(s.holds, t, s.config.BGP.Weights, now)
+	t, lingers = s.linger(t, snapshot.Services, now)
+	return t, earlier(earlier(drained, damped), lingers)
 }
 
 // loadConfig takes a new configuration into force. One that this speaker cannot
@@ -252,7 +277,7 @@ func (s *Speaker) apply(ctx context.Context, t plan.Table) error {
 		errs = append(errs, a.Apply(ctx, t))
 	}
 	err := errors.Join(errs...)
-	s.failed, s.applied = err != nil, t
+	s.failed, s.applied, s.applies = err != nil, t, true
 	if err != nil {
 		s.o.Log.Error("table not applied", "err", err)
 		return err

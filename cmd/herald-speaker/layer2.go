@@ -27,8 +27,13 @@ type layer2 struct {
 	events    budget // of conflict, which one goroutine calls
 }
 
+// snapshots is what layer 2 needs of the cluster.
+type snapshots interface {
+	Snapshot() (cluster.Snapshot, bool)
+}
+
 // newLayer2 returns nil without a key: then there is no layer 2.
-func newLayer2(o options, client *kube.Client, watcher *kube.Watcher, log *slog.Logger) (*layer2, error) {
+func newLayer2(o options, client *kube.Client, watcher snapshots, log *slog.Logger) (*layer2, error) {
 	if o.gossipKeyFile == "" {
 		log.Info("layer 2 is off: there is no --gossip-key-file")
 		return nil, nil
@@ -77,7 +82,7 @@ func (l *layer2) parts() []func(context.Context) error {
 }
 
 // conflict counts, and tells the Services that have the address.
-func (l *layer2) conflict(c l2.Conflict, client *kube.Client, watcher *kube.Watcher) {
+func (l *layer2) conflict(c l2.Conflict, client *kube.Client, watcher snapshots) {
 	if c.Resolved {
 		return
 	}

@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/heraldlb/herald/internal/kube"
 	"github.com/heraldlb/herald/speaker"
 	"github.com/heraldlb/herald/speaker/bgp"
 	"github.com/heraldlb/herald/speaker/plan"
@@ -12,17 +11,11 @@ import (
 
 // observed are the metrics of what is so at the moment of a scrape. Nothing is
 // counted along the way, so nothing can drift from the truth.
-type observed struct {
-	speaker *speaker.Speaker
-	bgp     *bgp.Announcer
-	watcher *kube.Watcher
-	layer2  *layer2 // nil: off
-}
+type observed struct{ *node }
 
-func registry(sp *speaker.Speaker, b *bgp.Announcer, w *kube.Watcher, ll *layer2) *prometheus.Registry {
+func (n *node) metrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		observed{sp, b, w, ll})
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), observed{n})
 	return r
 }
 
@@ -43,6 +36,10 @@ var (
 		"1 while the BGP session is Established.", []string{"peer", "address"}, nil)
 	peerRoutes = prometheus.NewDesc("herald_bgp_routes_announced",
 		"Prefixes announced to the peer.", []string{"peer", "address"}, nil)
+	notForwarded = prometheus.NewDesc("herald_speaker_not_forwarded",
+		"Services, by family, that wait for kube-proxy on this node before they are announced.", nil, nil)
+	resumed = prometheus.NewDesc("herald_speaker_resumed",
+		"1 while this speaker announces a saved state, because the API server has not answered since it began.", nil, nil)
 	claims = prometheus.NewDesc("herald_l2_addresses",
 		"Addresses that this node answers for at layer 2.", nil, nil)
 	rivals = prometheus.NewDesc("herald_l2_rivals",
@@ -56,7 +53,7 @@ var (
 )
 
 func (o observed) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, claims, rivals, conflicts, membersAlive, memberDeaths} {
+	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, notForwarded, resumed, claims, rivals, conflicts, membersAlive, memberDeaths} {
 		ch <- d
 	}
 }
@@ -76,6 +73,8 @@ func (o observed) Collect(ch chan<- prometheus.Metric) {
 		gauge(decisions, float64(n), reason)
 	}
 	gauge(weightsHeld, float64(held(st)))
+	gauge(notForwarded, float64(len(o.prober.State().Pending)))
+	gauge(resumed, flag01(!o.source.Resumed().IsZero()))
 	for _, p := range o.bgp.Peers() {
 		gauge(peerUp, flag01(p.State == bgp.Established), p.Name, p.Address.String())
 		gauge(peerRoutes, float64(p.Routes), p.Name, p.Address.String())

@@ -1,0 +1,120 @@
+package speaker
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/speaker/forwarding"
+)
+
+// Forwarding is what kube-proxy on this node is ready for.
+type Forwarding interface {
+	// Want names everything that this node would announce; off: without waiting
+	// for kube-proxy.
+	Want(targets []forwarding.Target, off bool)
+	// Forwarding tells whether one of them is forwarded, and why not.
+	Forwarding(forwarding.Key) (ok bool, why string)
+	// Settled tells whether all of them are.
+	Settled() bool
+	// Wake has an element whenever an answer may have changed.
+	Wake() <-chan struct{}
+}
+
+// Gateways are the next hops of this host's default routes.
+type Gateways interface {
+	// Gateways has those that there are.
+	Gateways() map[cluster.Family]netip.Addr
+	// Wake has an element whenever they may have changed.
+	Wake() <-chan struct{}
+}
+
+// firstWithin is how long the first table waits for kube-proxy's answers. A
+// router that kept our routes over a restart drops those that our first table
+// lacks, so it must not be a moment too early; nor may it wait for ever.
+const firstWithin = 2 * time.Second
+
+func (s *Speaker) forwardingWake() <-chan struct{} {
+	if s.o.Forwarding == nil {
+		return nil
+	}
+	return s.o.Forwarding.Wake()
+}
+
+func (s *Speaker) gatewaysWake() <-chan struct{} {
+	if s.o.Gateways == nil {
+		return nil
+	}
+	return s.o.Gateways.Wake()
+}
+
+// ask has kube-proxy asked about what this node would announce.
+func (s *Speaker) ask(snapshot cluster.Snapshot) {
+	if s.o.Forwarding != nil {
+		s.o.Forwarding.Want(targets(snapshot, s.o.Node), !s.config.Nodes.ForwardingGate)
+	}
+}
+
+// early tells whether the first table is better applied a moment later.
+func (s *Speaker) early(now time.Time) bool {
+	if s.o.Forwarding == nil || !s.began.IsZero() && now.Sub(s.began) >= firstWithin {
+		return false
+	}
+	if s.began.IsZero() {
+		s.began = now
+	}
+	return !s.o.Forwarding.Settled()
+}
+
+// forwards is plan.Input.Forwarding.
+func (s *Speaker) forwards(service string, a netip.Addr) (bool, string) {
+	if s.o.Forwarding == nil {
+		return true, ""
+	}
+	return s.o.Forwarding.Forwarding(forwarding.Key{Service: service, Family: cluster.FamilyOf(a)})
+}
+
+// targets are the Services, by family, that one node may announce. A Service with
+// externalTrafficPolicy Local is asked for by its own port, and only where it
+// has a ready endpoint: kube-proxy counts no others there, although it sends to
+// those that serve while they terminate when no other is left.
+func targets(snapshot cluster.Snapshot, self string) []forwarding.Target {
+	node := nodeOf(snapshot, self)
+	var out []forwarding.Target
+	for _, svc := range snapshot.Services {
+		if !svc.Ours() || svc.Deleting {
+			continue
+		}
+		var families []cluster.Family
+		for _, a := range svc.Ingress {
+			f := cluster.FamilyOf(a)
+			if slices.Contains(families, f) || !readyFor(svc, f, self) {
+				continue
+			}
+			families = append(families, f)
+			t := forwarding.Target{Key: forwarding.Key{Service: svc.Key(), Family: f}}
+			if svc.LocalOnly && svc.HealthPort != 0 && node.Addr(f).IsValid() {
+				t.Health = netip.AddrPortFrom(node.Addr(f), svc.HealthPort)
+			}
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// readyFor tells whether a Service has a ready endpoint that this node sends to.
+func readyFor(s cluster.Service, f cluster.Family, self string) bool {
+	return slices.ContainsFunc(s.Endpoints, func(e cluster.Endpoint) bool {
+		return e.Ready && cluster.FamilyOf(e.Addr) == f && (!s.LocalOnly || e.Node == self)
+	})
+}
+
+func nodeOf(s cluster.Snapshot, name string) cluster.Node {
+	for _, n := range s.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return cluster.Node{}
+}

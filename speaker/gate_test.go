@@ -1,0 +1,169 @@
+package speaker
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/speaker/forwarding"
+)
+
+// proxy is a kube-proxy that is ready when the test says so.
+type proxy struct {
+	mu      sync.Mutex
+	ready   bool
+	off     bool
+	targets []forwarding.Target
+	wake    chan struct{}
+}
+
+func (p *proxy) Want(targets []forwarding.Target, off bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.targets, p.off = targets, off
+}
+
+func (p *proxy) Forwarding(forwarding.Key) (bool, string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ready || p.off, "kube-proxy sleeps"
+}
+
+func (p *proxy) Settled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ready || p.off || len(p.targets) == 0
+}
+
+func (p *proxy) Wake() <-chan struct{} { return p.wake }
+
+func (p *proxy) set(ready bool) {
+	p.mu.Lock()
+	p.ready = ready
+	p.mu.Unlock()
+	p.wake <- struct{}{}
+}
+
+// gated is run with a kube-proxy.
+func gated(t *testing.T, body func(t *testing.T, s *Speaker, w *world, r *recorder, p *proxy)) {
+	synctest.Test(t, func(t *testing.T) {
+		w, r, p := &world{wake: make(chan struct{}, 1)}, &recorder{}, &proxy{wake: make(chan struct{}, 1)}
+		s, err := New(Options{Node: "n1", Source: w, Announcers: []Announcer{r}, Forwarding: p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		body(t, s, w, r, p)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func TestNothingIsAnnouncedBeforeItIsForwarded(t *testing.T) {
+	gated(t, func(t *testing.T, s *Speaker, w *world, r *recorder, p *proxy) {
+		w.set(func() { w.conf, w.snap, w.synced = conf, pods(1), true })
+		time.Sleep(firstWithin + time.Second)
+		r.want(t, 0) // the sessions do not wait for ever
+		if d := s.State().Table.Decisions[0]; d.Reason != "NotForwarding" || d.Detail != "kube-proxy sleeps" {
+			t.Errorf("decided %s, %q", d.Reason, d.Detail)
+		}
+		p.set(true)
+		r.want(t, 0, 1)
+	})
+}
+
+// A router that kept our routes over a restart drops what the first table lacks.
+func TestTheFirstTableWaitsForKubeProxysAnswer(t *testing.T) {
+	gated(t, func(t *testing.T, _ *Speaker, w *world, r *recorder, p *proxy) {
+		w.set(func() { w.conf, w.snap, w.synced = conf, pods(1), true })
+		time.Sleep(firstWithin / 2)
+		r.want(t)
+		p.set(true)
+		r.want(t, 1)
+	})
+}
+
+func TestTheGateCanBeTurnedOff(t *testing.T) {
+	gated(t, func(t *testing.T, _ *Speaker, w *world, r *recorder, _ *proxy) {
+		w.set(func() { w.conf, w.snap, w.synced = conf+"nodes: {forwardingGate: off}\n", pods(1), true })
+		r.want(t, 1)
+	})
+}
+
+func TestTargets(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("10.244.1.2"), netip.MustParseAddr("fd01::2")
+	nodes := []cluster.Node{{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("fd00::11")}}, {Name: "n2"}}
+	web := func(change func(*cluster.Service)) cluster.Service {
+		s := cluster.Service{
+			Namespace: "default", Name: "web", LoadBalancer: true, LocalOnly: true, HealthPort: 30001,
+			Ingress:   []netip.Addr{netip.MustParseAddr("198.51.100.10"), netip.MustParseAddr("2001:db8::10")},
+			Endpoints: []cluster.Endpoint{{Addr: v4, Node: "n1", Ready: true}, {Addr: v6, Node: "n1", Ready: true}},
+		}
+		if change != nil {
+			change(&s)
+		}
+		return s
+	}
+	for _, tt := range []struct {
+		what   string
+		change func(*cluster.Service)
+		want   []string
+	}{
+		{"a Local Service is asked for on both of the node's addresses", nil, []string{"IPv4 10.0.0.11:30001", "IPv6 [fd00::11]:30001"}},
+		{"a Cluster Service has no port of its own", func(s *cluster.Service) { s.LocalOnly = false }, []string{"IPv4", "IPv6"}},
+		{"nor has a Local one without", func(s *cluster.Service) { s.HealthPort = 0 }, []string{"IPv4", "IPv6"}},
+		{"endpoints elsewhere count for Cluster", func(s *cluster.Service) { s.LocalOnly, s.Endpoints[0].Node = false, "n2" }, []string{"IPv4", "IPv6"}},
+		{"but not for Local", func(s *cluster.Service) { s.Endpoints[0].Node = "n2" }, []string{"IPv6 [fd00::11]:30001"}},
+		{"an endpoint that terminates is not waited for", func(s *cluster.Service) { s.Endpoints[0].Ready = false }, []string{"IPv6 [fd00::11]:30001"}},
+		{"without an address there is nothing to announce", func(s *cluster.Service) { s.Ingress = nil }, nil},
+		{"a Service that goes is not asked for", func(s *cluster.Service) { s.Deleting = true }, nil},
+		{"nor one of another class", func(s *cluster.Service) { s.Class = "example.com/other" }, nil},
+	} {
+		var got []string
+		for _, x := range targets(cluster.Snapshot{Services: []cluster.Service{web(tt.change)}, Nodes: nodes}, "n1") {
+			text := string(x.Family)
+			if x.Health.IsValid() {
+				text += " " + x.Health.String()
+			}
+			got = append(got, text)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: targets %q, want %q", tt.what, got, tt.want)
+		}
+	}
+}
+
+func TestLeaveReturnsWhenNothingIsAnnounced(t *testing.T) {
+	gated(t, func(t *testing.T, s *Speaker, w *world, r *recorder, p *proxy) {
+		p.ready = true
+		w.set(func() { w.conf, w.snap, w.synced = conf+"nodes: {drainTime: 5s}\n", pods(1), true })
+		r.want(t, 1)
+		begun := time.Now()
+		if err := s.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took < 5*time.Second || took > 5100*time.Millisecond {
+			t.Errorf("left after %s, want the drain time of 5 s", took)
+		}
+		r.want(t, 1, 1, 0)
+	})
+}
+
+func TestLeaveWithoutAnythingAnnouncedIsAtOnce(t *testing.T) {
+	gated(t, func(t *testing.T, s *Speaker, _ *world, _ *recorder, _ *proxy) {
+		begun := time.Now()
+		if err := s.Leave(t.Context()); err != nil || time.Since(begun) != 0 {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+	})
+}
