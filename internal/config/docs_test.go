@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -115,6 +116,30 @@ func TestDocumentedExamplesAreValid(t *testing.T) {
 		}
 	}
 	if n < 3 {
+		t.Errorf("found only %d examples", n)
+	}
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	n := 0
+	files, err := filepath.Glob("../../manifests/examples/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(data), ConfigMapKey) {
+			continue
+		}
+		n++
+		if _, err := ParseFile(data); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	if n < 2 {
 		t.Errorf("found only %d examples", n)
 	}
 }
