@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +36,6 @@ type node struct {
 	layer2  *layer2 // nil: off
 	speaker *speaker.Speaker
 	server  *serve.Server
-	leaves  atomic.Bool // for good: routers shall not wait for a successor
 }
 
 // newNode wires the parts together and starts none.
@@ -131,7 +129,7 @@ func (n *node) end(ctx context.Context) error {
 	}
 	if why := n.whyLeave(ctx); why != "" {
 		n.log.Info("leaving for good", "reason", why)
-		n.leaves.Store(true)
+		n.bgp.Leave()
 		n.drain(ctx)
 	} else {
 		n.log.Info("leaving the routes to the next speaker")
