@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,6 +31,9 @@ func install(t *testing.T) error {
 		return err
 	}
 	defer unlock()
+	if _, err := exec.LookPath(program); err == nil {
+		return nil // meanwhile
+	}
 	t.Log("installing with apt-get: " + debianPackage)
 	if err := aptGet("update", "-qq"); err != nil {
 		return err
@@ -41,9 +43,9 @@ func install(t *testing.T) error {
 
 // alone keeps the tests of other packages out: apt-get update waits for nobody.
 func alone() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(os.TempDir(), "herald-apt.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.Open("/var/lib/dpkg") // dpkg's own locks are of another sort
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("install %s: not Debian: %w", debianPackage, err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
