@@ -147,20 +147,28 @@ func list(addrs []netip.Addr) string {
 // address is every node's decision about one address.
 func address(w io.Writer, c *config.Config, snapshot cluster.Snapshot, key string, a netip.Addr) {
 	var rows []row
-	var peers []string
+	var all peers
 	pool := "none"
 	for _, n := range snapshot.Nodes {
-		t := plan.Compute(plan.Input{Self: n.Name, Config: c, Cluster: snapshot})
+		t := plan.Compute(plan.Input{Self: n.Name, Config: c, Cluster: snapshot, Gateways: gateways})
 		for _, d := range t.Decisions {
 			if d.Service == key && d.Addr == a {
 				rows = append(rows, row{n.Name, d})
 				pool = cmp.Or(d.Pool, pool)
 			}
 		}
-		peers = peersOf(t)
+		all.add(n.Name, t)
 	}
-	fmt.Fprintf(w, "\n%s  pool %s  peers %s\n", a, pool, cmp.Or(strings.Join(peers, ", "), "none"))
+	fmt.Fprintf(w, "\n%s  pool %s  peers %s\n", a, pool, cmp.Or(strings.Join(all.names, ", "), "none"))
 	table(w, rows)
+	for _, r := range all.refused {
+		fmt.Fprintln(w, "  "+r)
+	}
+}
+
+// gateways stand for the nodes' default routes, which the cluster does not know.
+var gateways = map[cluster.Family]netip.Addr{
+	cluster.IPv4: netip.IPv4Unspecified(), cluster.IPv6: netip.IPv6Unspecified(),
 }
 
 type row struct {
@@ -168,18 +176,45 @@ type row struct {
 	plan.Decision
 }
 
-func peersOf(t plan.Table) []string {
-	var names []string
+// peers are those of all nodes.
+type peers struct {
+	names   []string // with where they are; once each, in the order of the nodes
+	refused []string
+}
+
+func (p *peers) add(node string, t plan.Table) {
 	for _, s := range t.Sessions {
-		names = append(names, fmt.Sprintf("%s (%s)", s.Name, s.Address))
+		if name := fmt.Sprintf("%s (%s)", s.Name, where(s)); !slices.Contains(p.names, name) {
+			p.names = append(p.names, name)
+		}
 	}
-	return names
+	for _, r := range t.Refused {
+		p.refused = append(p.refused, fmt.Sprintf("%s  no session with %s: %s", node, r.Name, r.Problem))
+	}
+}
+
+func where(s plan.Session) string {
+	switch {
+	case s.Range.IsValid():
+		return s.Range.String()
+	case !s.Address.IsValid():
+		return s.Interface
+	case s.Address.IsUnspecified():
+		return "the default gateway"
+	default:
+		return s.Address.String()
+	}
 }
 
 func table(w io.Writer, rows []row) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	remedies := map[plan.Reason]bool{}
 	for _, r := range rows {
+		if r.Draining {
+			fmt.Fprintf(tw, "  %s\tdrains\tweight %d\t%s\n", r.node, r.Weight, why(r.Decision))
+			remedies[r.Reason] = true
+			continue
+		}
 		if r.Announce {
 			fmt.Fprintf(tw, "  %s\tannounces\tweight %d\t%s of the traffic%s\n", r.node, r.Weight, share(r.Decision), atLayer2(r.Decision))
 			continue
@@ -188,11 +223,7 @@ func table(w io.Writer, rows []row) {
 			fmt.Fprintf(tw, "  %s\tanswers\t-\tall of the traffic: it owns the address at layer 2\n", r.node)
 			continue
 		}
-		why := string(r.Reason)
-		if r.Detail != "" {
-			why += ": " + r.Detail
-		}
-		fmt.Fprintf(tw, "  %s\tsilent\t-\t%s\n", r.node, why)
+		fmt.Fprintf(tw, "  %s\tsilent\t-\t%s\n", r.node, why(r.Decision))
 		remedies[r.Reason] = true
 	}
 	_ = tw.Flush() // w's errors are its owner's to see
@@ -204,6 +235,13 @@ func table(w io.Writer, rows []row) {
 			fmt.Fprintf(w, "  %s: %s\n", r, r.Remedy())
 		}
 	}
+}
+
+func why(d plan.Decision) string {
+	if d.Detail == "" {
+		return string(d.Reason)
+	}
+	return string(d.Reason) + ": " + d.Detail
 }
 
 // atLayer2 is what a node does for an address beside its routes.

@@ -95,6 +95,39 @@ allocation: Allocated: has 198.51.100.0 of pool public
 	}
 }
 
+// Nodes that drain, peers that differ from node to node, and what no
+// advertisement selects.
+func TestPeersOfNodes(t *testing.T) {
+	s := saved()
+	s.Config = `
+apiVersion: heraldlb.io/v1
+pools: [{name: public, ranges: [198.51.100.0/24]}]
+peers:
+- {name: gateway, addressFrom: {defaultGateway: IPv4}, asn: 64512}
+- {name: tor, addressFrom: {nodeAnnotation: tor}, asn: 64512}
+advertisements: [{peers: [tor]}]
+bgp: {asn: 64513}
+`
+	s.Cluster.Nodes[0].Annotations = map[string]string{"tor": "10.0.0.7"}
+	s.Cluster.Nodes[0].Taints = []string{"heraldlb.io/drain"}
+	const want = `default/web  type LoadBalancer  externalTrafficPolicy Local  config HASH
+allocation: Allocated: has 198.51.100.0 of pool public
+
+198.51.100.0  pool public  peers gateway (the default gateway), tor (10.0.0.7)
+  n1  drains  weight 1  NodeDraining: the node has the taint heraldlb.io/drain
+  n2  silent  -         NotAdvertised: the advertisements that select it are for other nodes, or for none of gateway
+  n3  silent  -         NoReadyEndpointOnNode: default/web-7d9f is terminating; ready on n2
+  NoReadyEndpointOnNode: nothing, if the pods run elsewhere by intent; else look at the readiness of this node's pods
+  NotAdvertised: let an entry of advertisements select the address's pool and Service, the node and one of its peers
+  NodeDraining: nothing, if the node shall leave; else remove the taint or the annotation that nodes.drainTaint and nodes.drainAnnotation name
+  n2  no session with tor: addressFrom: the node has no annotation tor; set it to an IP address, or write the address down
+  n3  no session with tor: addressFrom: the node has no annotation tor; set it to an IP address, or write the address down
+`
+	if diff := cmp.Diff(want, text(t, s, "default/web")); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestAServiceThatWaitsIsToldWhatToDo(t *testing.T) {
 	got := text(t, saved(), "team-a/wants")
 	for _, want := range []string{"PoolNotFound", `privat`, "to do: "} {

@@ -29,7 +29,10 @@ func (d DrainState) Drain(t Table, drainTime time.Duration, now time.Time) (Tabl
 	t.Decisions = slices.Clone(t.Decisions)
 	for i, e := range t.Decisions {
 		if e.Announce && !x.stays(host(e.Addr), e.Draining) {
-			t.Decisions[i].Announce, t.Decisions[i].Draining, t.Decisions[i].Weight = false, false, 0
+			t.Decisions[i].Announce, t.Decisions[i].Draining = false, false
+			if !e.Claim {
+				t.Decisions[i].Weight = 0
+			}
 		}
 	}
 	t.Routes = slices.DeleteFunc(slices.Clone(t.Routes), func(r Route) bool { return !x.stays(r.Prefix, r.Draining) })

@@ -188,9 +188,7 @@ func Compute(in Input) Table {
 			out = append(out, *o.out)
 		}
 	}
-	slices.SortFunc(t.Decisions, func(a, b Decision) int {
-		return cmp.Or(cmp.Compare(a.Service, b.Service), a.Addr.Compare(b.Addr))
-	})
+	slices.SortFunc(t.Decisions, compareDecisions)
 	slices.SortFunc(t.Claims, func(a, b Claim) int { return a.Addr.Compare(b.Addr) })
 	t.Routes = routes(out, bgp.entries, t.replicate)
 	return t

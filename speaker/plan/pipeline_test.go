@@ -1,0 +1,115 @@
+package plan_test
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
+	"github.com/heraldlb/herald/speaker/plan"
+)
+
+// history is a node's tables one after the other, as the loop makes them.
+type history struct {
+	config *config.Config
+	drains plan.DrainState
+	holds  plan.Holds
+	fuse   plan.FuseState
+	last   plan.Table
+}
+
+func (h *history) step(snap cluster.Snapshot, now time.Time) plan.Table {
+	t := plan.Compute(plan.Input{Self: "n0", Config: h.config, Cluster: snap})
+	t, h.drains, _ = h.drains.Drain(t, h.config.Nodes.DrainTime, now)
+	t, h.holds, _ = plan.Damp(h.holds, t, h.config.BGP.Weights, now)
+	t, h.fuse, _ = h.fuse.Fuse(h.last, t, h.config.Nodes.Fuse, false, now)
+	h.last = t
+	return t
+}
+
+// Over random histories: what drains was announced before, and not for longer
+// than it may; what has no endpoint is held back for no longer than it may; every
+// route has a weight.
+func TestHistories(t *testing.T) {
+	c := testConfig(t)
+	drained, heldBack := 0, 0
+	for seed := range uint64(100) {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		h := history{config: c}
+		now := time.Unix(1_000_000, 0)
+		drains, held := map[netip.Prefix]time.Time{}, map[netip.Addr]time.Time{}
+		for range 30 {
+			snap := randomCluster(rng, 40, 3, 2+rng.IntN(3))
+			if rng.IntN(6) == 0 {
+				snap.Services = snap.Services[:rng.IntN(20)]
+			}
+			before := h.last
+			table := h.step(snap, now)
+			drains = sinceWhen(drains, now, drainingIn(table))
+			for p, since := range drains {
+				if !announcesPrefix(before, p) || now.Sub(since) >= c.Nodes.DrainTime {
+					t.Fatalf("seed %d: %s drains since %s, announced before: %v", seed, p, now.Sub(since), announcesPrefix(before, p))
+				}
+			}
+			held = sinceWhen(held, now, heldIn(table))
+			for a, since := range held {
+				if now.Sub(since) >= c.Nodes.Fuse.HoldTime {
+					t.Fatalf("seed %d: %s is held back since %s", seed, a, now.Sub(since))
+				}
+			}
+			drained, heldBack = drained+len(drains), heldBack+len(held)
+			for _, r := range table.Routes {
+				if r.Weight == 0 {
+					t.Fatalf("seed %d: no weight: %+v", seed, r)
+				}
+			}
+			now = now.Add(time.Duration(1+rng.IntN(4000)) * time.Millisecond)
+		}
+	}
+	if drained == 0 || heldBack == 0 {
+		t.Errorf("%d addresses drained and %d were held back: the test tests nothing", drained, heldBack)
+	}
+}
+
+// sinceWhen keeps what is there still, and adds what is there now.
+func sinceWhen[K comparable](was map[K]time.Time, now time.Time, is map[K]bool) map[K]time.Time {
+	out := map[K]time.Time{}
+	for k := range is {
+		out[k] = now
+		if at, ok := was[k]; ok {
+			out[k] = at
+		}
+	}
+	return out
+}
+
+func drainingIn(t plan.Table) map[netip.Prefix]bool {
+	out := map[netip.Prefix]bool{}
+	for _, r := range t.Routes {
+		if r.Draining {
+			out[r.Prefix] = true
+		}
+	}
+	return out
+}
+
+func heldIn(t plan.Table) map[netip.Addr]bool {
+	out := map[netip.Addr]bool{}
+	for _, d := range t.Decisions {
+		if d.Reason == plan.WithdrawalHeld {
+			out[d.Addr] = true
+		}
+	}
+	return out
+}
+
+func announcesPrefix(t plan.Table, p netip.Prefix) bool {
+	for _, r := range t.Routes {
+		if r.Prefix == p {
+			return true
+		}
+	}
+	return false
+}
