@@ -53,9 +53,9 @@ func (lo *loop) report(c Conflict) {
 		lo.log.Warn("address is bound to this node, whose kernel answers for it too; if other nodes bind it, they answer as well",
 			"address", c.Addr, "link", c.Link, "hint", "kube-proxy in IPVS mode needs strictARP")
 	case c.Resolved:
-		lo.log.Info("no other interface answers for the address any more", "address", c.Addr, "link", c.Link, "mac", c.MAC, "peer", c.Peer)
+		lo.log.Info("no other interface answers for the address any more", "address", c.Addr, "link", c.Link, "mac", c.MAC.String(), "peer", c.Peer)
 	default:
-		lo.log.Warn("another interface answers for the address", "address", c.Addr, "link", c.Link, "mac", c.MAC, "peer", c.Peer)
+		lo.log.Warn("another interface answers for the address", "address", c.Addr, "link", c.Link, "mac", c.MAC.String(), "peer", c.Peer)
 	}
 	lo.onConflict(c)
 }

@@ -2,7 +2,10 @@ package l2
 
 import (
 	"fmt"
+	"log/slog"
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,5 +149,20 @@ func TestBound(t *testing.T) {
 	a.claim(addrs(vips...)...)
 	if got := a.tell(order{}).Conflicts; len(got) != 2 || !got[1].Resolved {
 		t.Errorf("not told that it is over: %+v", got)
+	}
+}
+
+// An operator compares the MAC in the log with what the switch shows.
+func TestAConflictIsLoggedLegibly(t *testing.T) {
+	for _, resolved := range []bool{false, true} {
+		var log strings.Builder
+		a, err := New(Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		newLoop(a).report(Conflict{Addr: netip.MustParseAddr("192.0.2.1"), Link: "eth0", MAC: mustMAC("02:00:0a:4d:00:0b"), Resolved: resolved})
+		if !strings.Contains(log.String(), "mac=02:00:0a:4d:00:0b") {
+			t.Errorf("logged %s", log.String())
+		}
 	}
 }
