@@ -177,10 +177,15 @@ func (o owners) exactlyOne(addrs []netip.Addr) error {
 
 // same is an error unless the same nodes answer for the same addresses.
 func (o owners) same(other owners) error {
+	var differ []netip.Addr
 	for a, nodes := range o {
 		if !slices.Equal(nodes, other[a]) {
-			return fmt.Errorf("%s is answered by %v, want %v", a, other[a], nodes)
+			differ = append(differ, a)
 		}
+	}
+	if len(differ) > 0 {
+		a := differ[0]
+		return fmt.Errorf("%d addresses have other owners, such as %s: %v, want %v", len(differ), a, other[a], o[a])
 	}
 	return nil
 }

@@ -40,10 +40,11 @@ func leaves(t *testing.T, w *wire, addrs []netip.Addr, before owners, node strin
 	t.Logf("without %s: %v, was %v", node, after.count(), before.count())
 }
 
-// returns checks that every address is owned as before.
+// returns waits until every address is owned as before. The controllers may take
+// long to say of each of hundreds of Services that a pod is ready again.
 func returns(t *testing.T, w *wire, addrs []netip.Addr, before owners) {
 	t.Helper()
-	must(t, stage.Wait(t.Context(), 20*time.Second, func() error { return before.same(w.waitOwners(t, addrs)) }))
+	must(t, stage.Wait(t.Context(), 60*time.Second, func() error { return before.same(w.waitOwners(t, addrs)) }))
 }
 
 func TestAnExcludedNodeLeaves(t *testing.T) {
