@@ -113,3 +113,27 @@ func announcesPrefix(t plan.Table, p netip.Prefix) bool {
 	}
 	return false
 }
+
+// Everything between two tables, with advertisements for some nodes only,
+// aggregates, and weights as paths.
+func BenchmarkHistory(b *testing.B) {
+	c := *testConfig(b)
+	c.Peers = append(c.Peers, c.Peers[0])
+	c.Peers[1].Name, c.Peers[1].Address, c.Peers[1].Weights = "tor-b", netip.MustParseAddr("10.0.0.2"), config.EncodeAddPath
+	c.Peers[1].AddPath = config.AddPathReplication{Width: 64, Prefixes: []netip.Prefix{
+		netip.MustParsePrefix("10.2.0.0/24"), netip.MustParsePrefix("10.3.0.0/24"), netip.MustParsePrefix("10.4.0.0/24"),
+	}}
+	notN1 := config.Selector{MatchExpressions: []config.Requirement{{Key: "rack", Operator: "DoesNotExist"}}}
+	c.Advertisements = []config.Advertisement{{NodeSelector: notN1, AggregationLength: 28}, {Peers: []string{"tor-a"}, NodeSelector: notN1}}
+	snap := randomCluster(rand.New(rand.NewPCG(1, 1)), 10_000, 100, 10)
+	snap.Nodes[1].Labels = map[string]string{"rack": "b"}
+	h := history{config: &c}
+	now := time.Unix(1_000_000, 0)
+	for b.Loop() {
+		h.step(snap, now)
+		now = now.Add(time.Second)
+	}
+	if len(h.last.Routes) == 0 {
+		b.Fatal("nothing is announced")
+	}
+}

@@ -31,10 +31,12 @@ type Input struct {
 	// that there is one.
 	Links func(addr netip.Addr, include, exclude []string) []string
 
-	// Gateways are the next hops of this node's default routes, by family.
+	// Gateways are the next hops of this node's default routes, by family. nil: it
+	// has none.
 	Gateways map[cluster.Family]netip.Addr
 	// Forwarding tells whether this node forwards what comes for an address, and
-	// why not. nil: it is assumed.
+	// why not. It is asked only of what would be announced otherwise, and only if
+	// nodes.forwardingGate wants so. nil: it is assumed.
 	Forwarding func(service string, addr netip.Addr) (ok bool, why string)
 	// Leaving: this speaker was told to leave; all its routes drain.
 	Leaving bool
@@ -153,7 +155,10 @@ type Decision struct {
 	Reason   Reason
 	Detail   string       // what a person needs beside the Reason; may be empty
 	Weight   uint32       // this node's, exact; 0 unless it announces. Damp may hold the announced one back.
-	Nodes    []NodeWeight // every node that announces the address, sorted by name
+	// Nodes are all that announce the address, sorted by name, as far as every node
+	// can tell: one that drains is not among them, one that does not forward yet is.
+	// Of an address that only layer 2 announces it is the owner.
+	Nodes []NodeWeight
 }
 
 // NodeWeight is the weight that a node has for an address.
