@@ -153,8 +153,8 @@ type Decision struct {
 	Claim    bool       // at layer 2
 	Owner    string     // at layer 2, whichever node it is; empty: none
 	Reason   Reason
-	Detail   string       // what a person needs beside the Reason; may be empty
-	Weight   uint32       // this node's, exact; 0 unless it announces. Damp may hold the announced one back.
+	Detail   string // what a person needs beside the Reason; may be empty
+	Weight   uint32 // this node's, exact; 0 unless it announces. Damp may hold the announced one back.
 	// Nodes are all that announce the address, sorted by name, as far as every node
 	// can tell: one that drains is not among them, one that does not forward yet is.
 	// Of an address that only layer 2 announces it is the owner.
