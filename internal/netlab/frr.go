@@ -37,22 +37,31 @@ func (r *FRR) prepare(conf string) error {
 	if err := os.Mkdir(r.dir, 0o755); err != nil {
 		return err
 	}
+	for name, text := range map[string]string{"zebra.conf": "", "bgpd.conf": conf, "vtysh.conf": ""} {
+		if err := r.write(name, text); err != nil {
+			return err
+		}
+	}
+	return r.own(r.dir)
+}
+
+func (r *FRR) write(name, text string) error {
+	file := filepath.Join(r.dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return err
+	}
+	return r.own(file)
+}
+
+// own gives a file to the daemons.
+func (r *FRR) own(file string) error {
 	frr, err := user.Lookup("frr")
 	if err != nil {
 		return fmt.Errorf("FRR is not installed: %w", err)
 	}
 	uid, _ := strconv.Atoi(frr.Uid)
 	gid, _ := strconv.Atoi(frr.Gid)
-	for name, text := range map[string]string{"zebra.conf": "", "bgpd.conf": conf, "vtysh.conf": ""} {
-		file := filepath.Join(r.dir, name)
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			return err
-		}
-		if err := os.Chown(file, uid, gid); err != nil {
-			return err
-		}
-	}
-	return os.Chown(r.dir, uid, gid)
+	return os.Chown(file, uid, gid)
 }
 
 // start starts one daemon. bgpd is named with its path because other packages
@@ -87,6 +96,15 @@ func (r *FRR) await(name string, p *Process) {
 func (r *FRR) StartBGP() {
 	r.node.lab.tb.Helper()
 	r.BGP = r.start("/usr/lib/frr/bgpd", "bgpd")
+}
+
+// StartBFD starts bfdd with its configuration.
+func (r *FRR) StartBFD(conf string) *Process {
+	r.node.lab.tb.Helper()
+	if err := r.write("bfdd.conf", conf); err != nil {
+		r.node.lab.tb.Fatalf("netlab: FRR on %s: %v", r.node.Name, err)
+	}
+	return r.start("/usr/lib/frr/bfdd", "bfdd", "--bfdctl", filepath.Join(r.dir, "bfdd.sock"))
 }
 
 // Show runs a command in vtysh and returns what it prints.

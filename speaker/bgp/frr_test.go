@@ -85,7 +85,7 @@ func route(peer, s string) plan.Route {
 func tor(name, addr string, asn uint32, form config.LinkBandwidthForm) plan.Session {
 	return plan.Session{
 		Name: name, Address: netip.MustParseAddr(addr), Port: 179, ASN: asn, LinkBandwidth: form,
-		HoldTime: 3 * time.Second, KeepaliveTime: time.Second, ConnectRetryTime: 2 * time.Second,
+		HoldTime: 3 * time.Second, KeepaliveTime: time.Second, ConnectRetryTime: 2 * time.Second, RestartTime: 30 * time.Second,
 	}
 }
 
@@ -240,7 +240,8 @@ func TestRouterFollows(t *testing.T) {
 	}))
 	n.apply(table(1, 64513, sessions, a+"/32 1"))
 	wantFIB(t, 10*time.Second, r.router, a, own)
-	t.Logf("announcer stopped: withdrawn after %v", timed(func() {
+	t.Logf("announcer gone for good: withdrawn after %v", timed(func() {
+		n.tell(order{Leave: true})
 		n.stop()
 		wantFIB(t, 2*time.Second, r.router, a, "")
 	}))

@@ -14,6 +14,8 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"github.com/osrg/gobgp/v4/pkg/server"
+
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // start starts a gobgp server that listens on nothing.
@@ -110,7 +112,7 @@ func (s *speaker) probe() {
 	// Nobody applies a table anew while nothing changes, so what could not be
 	// opened, or opened again, is tried here.
 	for _, p := range sorted(s.peers) {
-		if err := errors.Join(s.changePassword(p), s.addPeer(p)); err != nil {
+		if err := errors.Join(s.changePassword(p), s.addPeer(p), s.checkBFD(p)); err != nil {
 			s.log.Error("bgp session not opened", "peer", p.Name, "err", err)
 		}
 	}
@@ -169,7 +171,8 @@ func (s *speaker) deletePeer(p *peer) error {
 	}); err != nil {
 		return err
 	}
-	p.up = false
+	p.up, p.bfd = false, plan.BFD{}
+	s.status.bfd(p.Address, "")
 	return nil
 }
 

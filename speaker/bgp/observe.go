@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"errors"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -8,11 +9,12 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// event is a session that came up or was lost.
+// event is a session that came up, was up for a moment, or was lost.
 type event struct {
-	name string
-	up   bool
-	at   time.Time // as gobgp says
+	name    string
+	up      bool
+	settled bool
+	at      time.Time // as gobgp says
 }
 
 // observe takes gobgp's report of a session's state. gobgp calls it.
@@ -27,12 +29,7 @@ func (s *speaker) observe(e *apiutil.WatchEventMessage_PeerEvent, at time.Time) 
 		return
 	}
 	// Not before gobgp itself takes the session for established.
-	time.AfterFunc(200*time.Millisecond, func() {
-		select {
-		case s.events <- event{name, is == Established, at}:
-		case <-s.ended:
-		}
-	})
+	time.AfterFunc(200*time.Millisecond, func() { s.send(event{name: name, up: is == Established, at: at}) })
 }
 
 // handle does what an event asks for.
@@ -42,9 +39,20 @@ func (s *speaker) handle(e event) error {
 	case p == nil || !p.up:
 		return nil // closed since then
 	case e.up:
+		time.AfterFunc(bfdDelay, func() { s.send(event{name: e.name, settled: true}) })
 		return s.repair(p, e.at)
+	case e.settled:
+		return s.checkBFD(p)
 	default:
-		return s.revive(p)
+		return errors.Join(s.stopBFD(p), s.revive(p))
+	}
+}
+
+// send gives the loop an event, unless it has ended.
+func (s *speaker) send(e event) {
+	select {
+	case s.events <- e:
+	case <-s.ended:
 	}
 }
 

@@ -49,6 +49,7 @@ func received(code, subcode uint8, communication string) string {
 		pair(bgp.BGP_ERROR_CEASE, bgp.BGP_ERROR_SUB_PEER_DECONFIGURED):                  "it does not have this node as a neighbor any more",
 		pair(bgp.BGP_ERROR_CEASE, bgp.BGP_ERROR_SUB_CONNECTION_REJECTED):                "it does not have this node as a neighbor",
 		pair(bgp.BGP_ERROR_CEASE, bgp.BGP_ERROR_SUB_MAXIMUM_NUMBER_OF_PREFIXES_REACHED): "we announce more prefixes than it permits",
+		pair(bgp.BGP_ERROR_CEASE, bfdDown):                                              "its BFD session with this node went down",
 		pair(bgp.BGP_ERROR_HOLD_TIMER_EXPIRED, 0):                                       "it heard nothing of this node for the whole hold time; " + holdHint,
 	})
 }
@@ -61,6 +62,9 @@ func sent(code, subcode uint8) string {
 		pair(bgp.BGP_ERROR_FSM_ERROR, 1):                                      "the peer answered OPEN with something else, most often a refusal: look whether it has this node as a neighbor, with this node's AS number",
 	})
 }
+
+// bfdDown is a subcode of Cease (RFC 9384).
+const bfdDown = 10
 
 func pair(code, subcode uint8) uint16 { return uint16(code)<<8 | uint16(subcode) }
 

@@ -26,12 +26,26 @@ func restarting(addr string) plan.Session {
 // TestRestartKeepsRoutes ends an announcer as an upgrade does, and starts another
 // one 2 s later. The router's kernel must never lose one of 1,000 routes.
 func TestRestartKeepsRoutes(t *testing.T) {
-	for _, router := range []string{"10.8.0.1", "fd08::1"} {
-		t.Run(router, func(t *testing.T) {
+	for _, tc := range []struct {
+		name, router string
+		bfd          plan.BFD
+	}{
+		{"IPv4", "10.8.0.1", plan.BFD{}},
+		{"IPv6", "fd08::1", plan.BFD{}},
+		{"with BFD, which goes down meanwhile", "10.8.0.1", plan.BFD{ReceiveInterval: 100 * time.Millisecond, TransmitInterval: 100 * time.Millisecond, DetectMultiplier: 3}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRack(t, 1)
-			frr := r.router.FRR(bgpd(64513, "10.8.0.11", "fd08::11"))
-			tab := table(1, 64513, []plan.Session{restarting(router)}, "2001:db8:5::10/128 1")
+			conf := bgpd(64513, "10.8.0.11", "fd08::11")
+			if tc.bfd != (plan.BFD{}) {
+				conf = withBFD(conf)
+			}
+			frr := r.router.FRR(conf)
+			frr.StartBFD("bfd\n profile p\n  receive-interval 100\n  transmit-interval 100\n")
+			session := restarting(tc.router)
+			session.BFD = tc.bfd
+			tab := table(1, 64513, []plan.Session{session}, "2001:db8:5::10/128 1")
 			for i := range 1000 {
 				tab.Routes = append(tab.Routes, plan.Route{Peer: "tor", Prefix: numbered(i), Weight: 1})
 			}
@@ -46,6 +60,12 @@ func TestRestartKeepsRoutes(t *testing.T) {
 			netlab.Eventually(t, 20*time.Second, all)
 			wantFIB(t, 5*time.Second, r.router, "2001:db8:5::10", "fd08::11")
 			watch := r.router.Start("ip", "-4", "monitor", "route")
+			netlab.Eventually(t, 10*time.Second, func() string {
+				if p := n.peer("tor"); tc.bfd != (plan.BFD{}) && p.BFD != "Up" {
+					return fmt.Sprintf("%+v", p)
+				}
+				return ""
+			})
 			time.Sleep(300 * time.Millisecond)
 			n.stop()
 			shows(t, frr, "show bgp ipv4 unicast 10.9.0.7/32", "stale")
@@ -87,6 +107,24 @@ func TestRestartKeepsRoutes(t *testing.T) {
 				})
 			}))
 		})
+	}
+}
+
+// TestAnAbsentRouter has a restarting node wait for it, and not for long.
+func TestAnAbsentRouter(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, 1)
+	r.router.FRR(bgpd(64513, "10.8.0.11"))
+	absent := restarting("10.8.0.9")
+	absent.Name = "absent"
+	n := startAnnouncer(t, r.nodes[0])
+	took := timed(func() {
+		n.apply(table(1, 64513, []plan.Session{absent, restarting("10.8.0.1")}, "198.51.100.10/32 1"))
+		wantFIB(t, 15*time.Second, r.router, "198.51.100.10", "10.8.0.11")
+	})
+	t.Logf("route in the kernel after %v", took)
+	if took > 8*time.Second {
+		t.Error("that is too long")
 	}
 }
 

@@ -36,8 +36,9 @@ type speaker struct {
 type peer struct {
 	plan.Session
 	vrf      uint32
-	up       bool   // gobgp has the neighbour; its VRF may be there without
-	password string // that gobgp was told
+	up       bool     // gobgp has the neighbour; its VRF may be there without
+	password string   // that gobgp was told
+	bfd      plan.BFD // that gobgp was told; zero: none
 	routes   map[pathName]attributes
 
 	changed   time.Time               // when its routes changed last
@@ -126,6 +127,11 @@ func (s *speaker) open(w *session) error {
 	p.Session = w.Session
 	if err := s.addPeer(p); err != nil {
 		errs = append(errs, fmt.Errorf("peer %s: open session: %w", p.Name, err))
+	}
+	if p.bfd != (plan.BFD{}) {
+		if err := s.startBFD(p); err != nil {
+			errs = append(errs, fmt.Errorf("peer %s: change BFD: %w", p.Name, err))
+		}
 	}
 	s.status.routes(p.Name, prefixes(p.routes), w.withheld)
 	return errors.Join(errs...)

@@ -34,6 +34,7 @@ type PeerStatus struct {
 	LastError   string    // what went wrong last and what to look at; stays when it is up again
 	LastErrorAt time.Time
 	Routes      int    // announced to the peer; 0 unless it is Established
+	BFD         string // Up, Init or Down; empty: none, or not begun, as the session is not up
 	Withheld    string // why routes that the peer should get are missing; empty: none is
 }
 
@@ -171,6 +172,16 @@ func (st *status) fail(p *entry, reason string) {
 }
 
 func (p *PeerStatus) note(reason string) { p.LastError, p.LastErrorAt = reason, time.Now() }
+
+// bfd notes the state of a BFD session.
+func (st *status) bfd(addr netip.Addr, state string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.find(addr); p != nil && p.BFD != state {
+		p.BFD = state
+		st.log.Info("bfd session state", "peer", p.Name, "address", p.Address, "state", state)
+	}
+}
 
 // connected notes that the peer has taken a connection of ours.
 func (st *status) connected(addr netip.Addr) {

@@ -45,6 +45,9 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 		}
 	}
 	// Stopping it twice is how to stop all of it.
+	if text(r, "Topic") == "bfd" {
+		t.bfdLine(r)
+	}
 	if r.Level >= slog.LevelError && r.Message != "failed to stop BGP server" {
 		t.next.Error("gobgp reports an error", "message", r.Message, "err", text(r, "Error"))
 	}
@@ -66,6 +69,9 @@ func reasonIn(r slog.Record) string {
 		code, subcode := number(r, "Code"), number(r, "Subcode")
 		if code == bgp.BGP_ERROR_CEASE && subcode == bgp.BGP_ERROR_SUB_PEER_DECONFIGURED {
 			return "" // we close a session, and may have opened it again already
+		}
+		if text(r, "Communicated-Reason") == "BFD is down" {
+			return "" // which has been said
 		}
 		return sent(code, subcode)
 	default:
