@@ -1,0 +1,123 @@
+package sessions
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/e2e/internal/flows"
+	"github.com/heraldlb/herald/e2e/lab"
+	"github.com/heraldlb/herald/e2e/stage"
+)
+
+// serve creates a Service with pods on the nodes and returns its addresses once
+// the router sends to all of them.
+func serve(t *testing.T, name string, perNode map[string]int, weights map[string]int) []netip.Addr {
+	t.Helper()
+	ctx := t.Context()
+	must(t, herald.RunPods(ctx, name, perNode))
+	must(t, herald.Create(ctx, stage.Service{Name: name}))
+	addrs, err := herald.WaitAddrs(ctx, name, 2)
+	must(t, err)
+	for _, a := range addrs {
+		must(t, herald.WaitWeights(ctx, 20*time.Second, a, weights))
+		var first flows.First
+		must(t, herald.Run(ctx, lab.Ext, &first, "flows", "probe", "--until-first-success", "--duration", "20s", "--target", target(a)))
+	}
+	return addrs
+}
+
+func target(a netip.Addr) string { return netip.AddrPortFrom(a, 80).String() }
+
+// equal is a third each, as FRR writes it.
+var equal = map[string]int{"n1": 33, "n2": 33, "n3": 33}
+
+func on(nodes ...string) map[string]int {
+	m := map[string]int{}
+	for _, n := range nodes {
+		m[n] = 1
+	}
+	return m
+}
+
+// traffic is what clients saw.
+type traffic struct {
+	probe flows.Probe // a new connection every 10 ms
+	hold  flows.Hold  // 200 connections with a request every 100 ms
+}
+
+// during sends traffic to an address while something happens.
+func during(t *testing.T, a netip.Addr, lasting time.Duration, do func()) (got traffic) {
+	t.Helper()
+	var wg sync.WaitGroup
+	errs := make([]error, 2)
+	wg.Go(func() {
+		errs[0] = herald.Run(t.Context(), lab.Ext, &got.probe, "flows", "probe", "--interval", "10ms", "--duration", lasting.String(), "--target", target(a))
+	})
+	wg.Go(func() {
+		errs[1] = herald.Run(t.Context(), lab.Ext, &got.hold, "flows", "hold", "--duration", lasting.String(), "--target", target(a))
+	})
+	time.Sleep(2 * time.Second)
+	do()
+	wg.Wait()
+	for _, err := range errs {
+		must(t, err)
+	}
+	if got.probe.Sent == 0 || got.hold.Established != got.hold.Connections {
+		t.Fatalf("%d probes, %d of %d connections", got.probe.Sent, got.hold.Established, got.hold.Connections)
+	}
+	t.Logf("%s: %d of %d probes lost, outages %+v; %d of %d connections broken %v",
+		a, got.probe.Lost, got.probe.Sent, got.probe.Outages, got.hold.Broken, got.hold.Established, got.hold.Kinds)
+	return got
+}
+
+func (x traffic) wantNothingLost(t *testing.T) {
+	t.Helper()
+	if x.probe.Lost > 0 || x.hold.Broken > 0 {
+		t.Errorf("%d of %d probes lost, %d of %d connections broken: want none", x.probe.Lost, x.probe.Sent, x.hold.Broken, x.hold.Established)
+	}
+}
+
+func speakerOn(t *testing.T, node string) string {
+	t.Helper()
+	pods, err := herald.Pods(t.Context())
+	must(t, err)
+	i := slices.IndexFunc(pods, func(p lab.Pod) bool {
+		return p.Node == node && strings.HasPrefix(p.Name, "herald-speaker") && !p.Terminating
+	})
+	if i < 0 {
+		t.Fatalf("no speaker runs on %s", node)
+	}
+	return pods[i].Namespace + "/" + pods[i].Name
+}
+
+// unmoved fails if the router changed the route of an address while something
+// happened.
+func unmoved(t *testing.T, a netip.Addr, do func()) {
+	t.Helper()
+	m, err := herald.Monitor(t.Context())
+	must(t, err)
+	defer m.Stop()
+	do()
+	must(t, m.Alive())
+	if e := m.Events(a.String()); len(e) != 0 {
+		t.Errorf("the route to %s changed: %+v", a, e)
+	}
+}
+
+func waitServed(t *testing.T, a netip.Addr, want map[string]int) {
+	t.Helper()
+	must(t, herald.WaitReplicas(t.Context()))
+	must(t, herald.WaitWeights(t.Context(), 60*time.Second, a, want))
+	must(t, stage.Wait(t.Context(), 60*time.Second, func() error {
+		out, err := herald.Vtysh(t.Context(), "show bgp summary")
+		if n := strings.Count(out, "64513"); err == nil && (n < 3 || strings.Contains(out, "Active") || strings.Contains(out, "Idle")) {
+			err = fmt.Errorf("not every session is up:\n%s", out)
+		}
+		return err
+	}))
+}
