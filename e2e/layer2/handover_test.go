@@ -79,6 +79,7 @@ func (b *both) during(t *testing.T, place string, addrs []netip.Addr, after time
 // The owner of both addresses of a Service loses its power, ten times, and gets
 // it back.
 func TestTheOwnerLosesPower(t *testing.T) {
+	t.Cleanup(func() { tidy(t, "power") })
 	must(t, herald.RunPods(t.Context(), "power", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs := oneOwner(t, "power")
 	var lost, back both
@@ -109,6 +110,7 @@ func TestTheOwnerLosesPower(t *testing.T) {
 // A client that has not cached the neighbour asks from the moment in which the
 // owner's speaker was killed.
 func TestASpeakerIsKilled(t *testing.T) {
+	t.Cleanup(func() { tidy(t, "killed") })
 	must(t, herald.RunPods(t.Context(), "killed", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs := oneOwner(t, "killed")
 	var took figures
@@ -132,6 +134,7 @@ func TestASpeakerIsKilled(t *testing.T) {
 }
 
 func TestASpeakerStopsGracefully(t *testing.T) {
+	t.Cleanup(func() { tidy(t, "graceful") })
 	must(t, herald.RunPods(t.Context(), "graceful", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs := oneOwner(t, "graceful")
 	var outages both
@@ -176,8 +179,8 @@ func TestTheOwnerIsDrained(t *testing.T) {
 	}
 	for _, r := range rows {
 		t.Run(r.desc, func(t *testing.T) {
-			must(t, herald.RunPods(t.Context(), "drain", map[string]int{"n1": 2, "n2": 2, "n3": 2}))
 			t.Cleanup(func() { tidy(t, "drain") })
+			runLingering(t, "drain", 2)
 			addrs := oneOwner(t, "drain")
 			owner := waitOwner(t, addrs[0], all...)
 			t.Cleanup(func() { _, _ = herald.Kubectl(context.Background(), "uncordon", owner) })
@@ -193,6 +196,21 @@ func TestTheOwnerIsDrained(t *testing.T) {
 			figures{asking.end(t)}.newcomers(t)
 		})
 	}
+}
+
+// runLingering runs pods on each node that serve for 8 s after they were told to
+// end: longer than an eviction of several pods, one after the other, may take.
+func runLingering(t *testing.T, app string, perNode int) {
+	t.Helper()
+	var names []string
+	for _, node := range all {
+		for i := range perNode {
+			name := fmt.Sprintf("%s-%s-%d", app, node, i)
+			must(t, herald.RunPod(t.Context(), lab.PodSpec{Name: name, Node: node, Labels: map[string]string{"app": app}, Grace: 8}))
+			names = append(names, name)
+		}
+	}
+	must(t, herald.WaitPods(t.Context(), 60*time.Second, names...))
 }
 
 func without(node string) (out []string) {

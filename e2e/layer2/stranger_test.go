@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,8 +159,13 @@ func TestAFalseAnnouncementIsAnswered(t *testing.T) {
 	owner := waitOwner(t, a, all...)
 	w := openWire(t)
 	reach(t, lab.Router, []netip.Addr{a})
+	believed := make(chan string, 1)
+	go func() {
+		out, _ := herald.Exec(t.Context(), lab.Router, "timeout", "4", "ip", "monitor", "neigh") // ended by timeout
+		believed <- out
+	}()
 	p := probe(t, lab.Router, a)
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(500 * time.Millisecond)
 	frame := arpRequest(w.mac, a)
 	copy(frame[28:32], frame[38:42]) // as if we had the address
 	must(t, w.send(frame))
@@ -168,6 +174,9 @@ func TestAFalseAnnouncementIsAnswered(t *testing.T) {
 	t.Logf("outage by a false announcement: %s", took)
 	if took >= 200*time.Millisecond {
 		t.Errorf("a false announcement stopped the traffic for %s, want less than 200 ms", took)
+	}
+	if out := <-believed; !strings.Contains(out, a.String()+" dev "+routerDevice+" lladdr "+w.mac.String()) {
+		t.Errorf("the client has not believed the announcement, so nothing was shown:\n%s", out)
 	}
 	waitEvent(t, "AddressConflict", w.mac.String()+" answers for "+a.String())
 	waitOwner(t, a, owner)
