@@ -53,6 +53,8 @@ type Options struct {
 	// Took is told of the addresses that this node has begun to answer for at
 	// layer 2, one call for each Service, at a limited rate. nil: nothing.
 	Took func(s cluster.Service, note string)
+	// Fused is told that a mass withdrawal is held back. nil: nothing.
+	Fused func(note string)
 	// Joined is called when a member has come, or has come back: while it was
 	// away it may have answered for what we answer for. nil: nothing.
 	Joined func()
@@ -69,6 +71,7 @@ type Speaker struct {
 	doubts     plan.Doubts
 	drains     plan.DrainState
 	holds      plan.Holds
+	fused      plan.FuseState
 	applied    plan.Table
 	applies    bool // a table has been applied
 	failed     bool
@@ -87,7 +90,9 @@ type State struct {
 	ConfigError string     // why a newer one is not in force; empty: it is
 	Table       plan.Table // as applied, with the weights announced
 	Holds       plan.Holds
-	Doubted     int // endpoints and nodes that count as ready although the API server says otherwise
+	Fused       int       // addresses that are announced only because their withdrawal is held back
+	FusedSince  time.Time // zero: none is
+	Doubted     int       // endpoints and nodes that count as ready although the API server says otherwise
 	Alive       []string
 	Drains      string        // why this node drains; empty: it does not
 	DrainTime   time.Duration // for how long, in the configuration in force
@@ -198,6 +203,7 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 	table, again := s.decide(snapshot, now)
 	next := earlier(reconsider, again)
 	state.Table, state.Holds, state.Doubted, state.At = table, s.holds, s.doubts.Held(), now
+	state.Fused, state.FusedSince = s.fused.Held(), s.fused.Since()
 	state.Alive = slices.Sorted(maps.Keys(s.alive))
 	if joined && s.o.Joined != nil {
 		defer s.o.Joined()
@@ -224,12 +230,30 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 
 // decide is the table to announce now, and when to decide again without an event.
 func (s *Speaker) decide(snapshot cluster.Snapshot, now time.Time) (plan.Table, time.Time) {
-	var drained, damped, lingers time.Time
+	var drained, damped, fused, lingers time.Time
 	t := plan.Compute(s.input(snapshot))
 	t, s.drains, drained = s.drains.Drain(t, s.config.Nodes.DrainTime, now)
 	t, s.holds, damped = plan.Damp(s.holds, t, s.config.BGP.Weights, now)
+	t, fused = s.fuse(t, snapshot, now)
 	t, lingers = s.linger(t, snapshot.Services, now)
-	return t, earlier(earlier(drained, damped), lingers)
+	return t, earlier(earlier(drained, damped), earlier(fused, lingers))
+}
+
+// fuse holds a mass withdrawal back that neither a new configuration nor the
+// deletion of this Node explains.
+func (s *Speaker) fuse(t plan.Table, snapshot cluster.Snapshot, now time.Time) (plan.Table, time.Time) {
+	before := s.fused.Held()
+	explained := s.config.Hash() != s.State().ConfigHash || nodeOf(snapshot, s.o.Node).Name == ""
+	t, fused, again := s.fused.Fuse(s.State().Table, t, s.config.Nodes.Fuse, explained, now)
+	s.fused = fused
+	if held := fused.Held(); before == 0 && held > 0 {
+		note := fmt.Sprintf("the withdrawal of %d addresses that no node would announce any more is held back for %s", held, s.config.Nodes.Fuse.HoldTime)
+		s.o.Log.Error("mass withdrawal held back", "addresses", held, "for", s.config.Nodes.Fuse.HoldTime)
+		if s.o.Fused != nil {
+			s.o.Fused(note)
+		}
+	}
+	return t, again
 }
 
 // loadConfig takes a new configuration into force. One that this speaker cannot
@@ -297,8 +321,10 @@ func (s *Speaker) retryAt(now, next time.Time) time.Time {
 func (s *Speaker) logChange(t plan.Table) {
 	type key struct{ peer, prefix string }
 	before := make(map[key]uint32, len(s.applied.Routes))
+	drained := map[key]bool{}
 	for _, r := range s.applied.Routes {
-		before[key{r.Peer, r.Prefix.String()}] = r.Weight
+		k := key{r.Peer, r.Prefix.String()}
+		before[k], drained[k] = r.Weight, r.Draining
 	}
 	for _, r := range t.Routes {
 		k := key{r.Peer, r.Prefix.String()}
@@ -307,6 +333,8 @@ func (s *Speaker) logChange(t plan.Table) {
 		switch {
 		case !had:
 			s.o.Log.Info("route announced", "prefix", r.Prefix, "peer", r.Peer, "weight", r.Weight)
+		case r.Draining && !drained[k]:
+			s.o.Log.Info("route drains", "prefix", r.Prefix, "peer", r.Peer)
 		case was != r.Weight:
 			s.o.Log.Info("route weight changed", "prefix", r.Prefix, "peer", r.Peer, "weight", r.Weight, "was", was)
 		}

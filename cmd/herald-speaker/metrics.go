@@ -38,6 +38,8 @@ var (
 		"Prefixes announced to the peer.", []string{"peer", "address"}, nil)
 	notForwarded = prometheus.NewDesc("herald_speaker_not_forwarded",
 		"Services, by family, that wait for kube-proxy on this node before they are announced.", nil, nil)
+	fuseHeld = prometheus.NewDesc("herald_speaker_fuse_held",
+		"Addresses that are announced only because a mass withdrawal is held back.", nil, nil)
 	resumed = prometheus.NewDesc("herald_speaker_resumed",
 		"1 while this speaker announces a saved state, because the API server has not answered since it began.", nil, nil)
 	claims = prometheus.NewDesc("herald_l2_addresses",
@@ -53,7 +55,7 @@ var (
 )
 
 func (o observed) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, notForwarded, resumed, claims, rivals, conflicts, membersAlive, memberDeaths} {
+	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, notForwarded, fuseHeld, resumed, claims, rivals, conflicts, membersAlive, memberDeaths} {
 		ch <- d
 	}
 }
@@ -74,6 +76,7 @@ func (o observed) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(weightsHeld, float64(held(st)))
 	gauge(notForwarded, float64(len(o.prober.State().Pending)))
+	gauge(fuseHeld, float64(st.Fused))
 	gauge(resumed, flag01(!o.source.Resumed().IsZero()))
 	for _, p := range o.bgp.Peers() {
 		gauge(peerUp, flag01(p.State == bgp.Established), p.Name, p.Address.String())

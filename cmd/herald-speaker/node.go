@@ -83,6 +83,10 @@ func (n *node) options() speaker.Options {
 	so := speaker.Options{
 		Node: n.o.node, Source: n.source, Announcers: []speaker.Announcer{n.bgp}, Forwarding: n.prober, Gateways: n.gateway,
 		Log: n.log, Took: took(n.client),
+		// Like the kubelet, a Node's Events name it by its name.
+		Fused: func(note string) {
+			n.client.Event(cluster.Ref{Kind: "Node", Name: n.o.node, UID: n.o.node}, kube.Warning, "WithdrawalHeld", note)
+		},
 		Applied: func(speaker.State, error) { n.source.Save(n.prober.Open()) },
 	}
 	if ll := n.layer2; ll != nil {
