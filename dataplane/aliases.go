@@ -32,8 +32,9 @@ const ifaProto = 11
 
 // Aliases makes the aliases of this host those that are wanted.
 type Aliases struct {
-	log  *slog.Logger
-	have map[held]bool // of ours, also where the kernel keeps no tags
+	log    *slog.Logger
+	have   map[held]bool // of ours, also where the kernel keeps no tags
+	looked bool
 }
 
 // held is an address on a link.
@@ -51,30 +52,33 @@ func NewAliases(log *slog.Logger) *Aliases {
 	return &Aliases{log: log, have: map[held]bool{}}
 }
 
-// Set adds what is missing and then removes what is not wanted. What cannot be
-// done is in the error; the rest is.
-func (a *Aliases) Set(ctx context.Context, want []Alias) error {
-	present, err := addresses(ctx)
+// Add adds what is missing. What cannot be added is in the error; the rest is.
+func (a *Aliases) Add(ctx context.Context, want []Alias) error {
+	if len(want) == 0 {
+		return nil
+	}
+	present, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
-	for h, tagged := range present {
-		if tagged {
-			a.have[h] = true
+	var errs []error
+	for _, w := range want {
+		errs = append(errs, a.add(w, present))
+	}
+	return errors.Join(errs...)
+}
+
+// Keep removes our aliases but those that are wanted.
+func (a *Aliases) Keep(ctx context.Context, want []Alias) error {
+	if !a.looked {
+		// An earlier process may have left some.
+		if _, err := a.look(ctx); err != nil {
+			return err
 		}
 	}
 	var errs []error
-	keep := map[held]bool{}
-	for _, w := range want {
-		h, err := a.add(w, present)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		keep[h] = true
-	}
 	for h := range a.have {
-		if keep[h] {
+		if slices.ContainsFunc(want, func(w Alias) bool { return w.Addr == h.addr }) {
 			continue
 		}
 		if err := changeAddress(unix.RTM_DELADDR, 0, h); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
@@ -87,7 +91,22 @@ func (a *Aliases) Set(ctx context.Context, want []Alias) error {
 	return errors.Join(errs...)
 }
 
-func (a *Aliases) add(w Alias, present map[held]bool) (held, error) {
+// look lists all addresses, and notes which are ours.
+func (a *Aliases) look(ctx context.Context) (map[held]bool, error) {
+	present, err := addresses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.looked = true
+	for h, tagged := range present {
+		if tagged {
+			a.have[h] = true
+		}
+	}
+	return present, nil
+}
+
+func (a *Aliases) add(w Alias, present map[held]bool) error {
 	link := 0
 	for h := range present {
 		if h.addr == w.Near {
@@ -95,22 +114,22 @@ func (a *Aliases) add(w Alias, present map[held]bool) (held, error) {
 		}
 	}
 	if link == 0 {
-		return held{}, fmt.Errorf("add alias %s: no link of this host has %s, beside which it should be", w.Addr, w.Near)
+		return fmt.Errorf("add alias %s: no link of this host has %s, beside which it should be", w.Addr, w.Near)
 	}
 	h := held{w.Addr, link}
 	tagged, there := present[h]
 	switch {
 	case there && (tagged || a.have[h]):
-		return h, nil
+		return nil
 	case there:
-		return held{}, fmt.Errorf("add alias %s: the host has this address already, and not from us; choose another prefix", w.Addr)
+		return fmt.Errorf("add alias %s: the host has this address already, and not from us; choose another prefix", w.Addr)
 	}
 	if err := changeAddress(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, h); err != nil {
-		return held{}, fmt.Errorf("add alias %s: %w", w.Addr, err)
+		return fmt.Errorf("add alias %s: %w", w.Addr, err)
 	}
 	a.have[h] = true
 	a.log.Info("alias added", "address", w.Addr)
-	return h, nil
+	return nil
 }
 
 // addresses are all of this host, and whether each has our tag.

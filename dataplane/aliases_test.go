@@ -47,7 +47,7 @@ func TestAliases(t *testing.T) {
 		return x
 	}
 	set := func(a *Aliases, want ...Alias) (err error) {
-		inside(t, node, func() { err = a.Set(t.Context(), want) })
+		inside(t, node, func() { err = errors.Join(a.Add(t.Context(), want), a.Keep(t.Context(), want)) })
 		return err
 	}
 	first := NewAliases(nil)

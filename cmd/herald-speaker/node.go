@@ -32,6 +32,7 @@ type node struct {
 	source  *resume.Source
 	prober  *forwarding.Prober
 	gateway gateways
+	aliases *dataplane.Aliases
 	bgp     *bgp.Announcer
 	layer2  *layer2 // nil: off
 	speaker *speaker.Speaker
@@ -51,6 +52,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	n.aliases = dataplane.NewAliases(log)
 	n.gateway = gateways{dataplane.NewGatewayWatcher(log)}
 	n.prober.Know(n.source.Forwarded())
 	n.bgp, err = bgp.New(bgp.Options{Log: log, Password: n.password})
@@ -81,7 +83,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 
 func (n *node) options() speaker.Options {
 	so := speaker.Options{
-		Node: n.o.node, Source: n.source, Announcers: []speaker.Announcer{n.bgp}, Forwarding: n.prober, Gateways: n.gateway,
+		Node: n.o.node, Source: n.source, Announcers: []speaker.Announcer{replicas{n.aliases, n.bgp}}, Forwarding: n.prober, Gateways: n.gateway,
 		Log: n.log, Took: took(n.client),
 		// Like the kubelet, a Node's Events name it by its name.
 		Fused: func(note string) {
@@ -116,9 +118,13 @@ func (n *node) run(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-work.Done():
 	}
-	left := n.end(work)
+	forGood, left := n.end(work)
 	stop()
-	return errors.Join(left, g.Wait())
+	err := errors.Join(left, g.Wait())
+	if forGood {
+		err = errors.Join(err, n.aliases.Keep(context.WithoutCancel(ctx), nil))
+	}
+	return err
 }
 
 // askWithin bounds the one question about the end that needs the API server.
@@ -127,21 +133,22 @@ const askWithin = time.Second
 // end hands over what others can take, and finds out whether this is the end for
 // good. When in doubt it is not: a router keeps the routes of a speaker that is
 // replaced, and nobody's connection breaks.
-func (n *node) end(ctx context.Context) error {
+func (n *node) end(ctx context.Context) (forGood bool, err error) {
 	if ctx.Err() != nil {
-		return nil // a part has failed: whoever starts us again goes on
+		return false, nil // a part has failed: whoever starts us again goes on
 	}
-	if why := n.whyLeave(ctx); why != "" {
+	why := n.whyLeave(ctx)
+	if why != "" {
 		n.log.Info("leaving for good", "reason", why)
 		n.bgp.Leave()
 		n.drain(ctx)
 	} else {
 		n.log.Info("leaving the routes to the next speaker")
 	}
-	if n.layer2 == nil {
-		return nil
+	if n.layer2 != nil {
+		err = n.layer2.gossip.leave(ctx)
 	}
-	return n.layer2.gossip.leave(ctx)
+	return why != "", err
 }
 
 // drain waits for the routers to turn to other nodes.
