@@ -83,7 +83,7 @@ func targets(snapshot cluster.Snapshot, self string) []forwarding.Target {
 	node := nodeOf(snapshot, self)
 	var out []forwarding.Target
 	for _, svc := range snapshot.Services {
-		if !svc.Ours() || svc.Deleting {
+		if !svc.Ours() || svc.Deleting || !kubeProxys(svc) {
 			continue
 		}
 		var families []cluster.Family
@@ -101,6 +101,13 @@ func targets(snapshot cluster.Snapshot, self string) []forwarding.Target {
 		}
 	}
 	return out
+}
+
+// kubeProxys tells whether kube-proxy takes care of a Service. One that is left
+// to another proxy would wait for ever for kube-proxy's rules.
+func kubeProxys(s cluster.Service) bool {
+	_, other := s.Labels[cluster.LabelProxy]
+	return !other
 }
 
 // readyFor tells whether a Service has a ready endpoint that this node sends to.

@@ -127,6 +127,7 @@ func TestTargets(t *testing.T) {
 		{"an endpoint that terminates is not waited for", func(s *cluster.Service) { s.Endpoints[0].Ready = false }, []string{"IPv6 [fd00::11]:30001"}},
 		{"without an address there is nothing to announce", func(s *cluster.Service) { s.Ingress = nil }, nil},
 		{"a Service that goes is not asked for", func(s *cluster.Service) { s.Deleting = true }, nil},
+		{"nor one that another proxy takes care of", func(s *cluster.Service) { s.Labels = map[string]string{cluster.LabelProxy: "other"} }, nil},
 		{"nor one of another class", func(s *cluster.Service) { s.Class = "example.com/other" }, nil},
 	} {
 		var got []string

@@ -13,15 +13,12 @@ import (
 
 // thousand is a pool of exactly 1,000 addresses, so that all runs of the test
 // have the same ones. The IPv4 part is outside the nodes' subnet, which has no
-// room for it. Most of the Services are not kube-proxy's (see below), so that
-// nothing must wait for it.
+// room for it.
 const thousand = `- name: thousand
   ranges: [10.77.4.0-10.77.5.243, "fd77::4:0-fd77::4:1f3"]
   autoAssign: false
   announce: [l2]
   interfaces: [eth0]
-nodes:
-  forwardingGate: off
 `
 
 // configure adds to the configuration for the time of the test.

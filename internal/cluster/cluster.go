@@ -36,6 +36,10 @@ const (
 	// LabelExclude is Kubernetes' own label for nodes that external load
 	// balancers must leave out (KEP-1143).
 	LabelExclude = "node.kubernetes.io/exclude-from-external-load-balancers"
+
+	// LabelProxy is Kubernetes' own label for Services that another proxy than
+	// kube-proxy takes care of (KEP-2447).
+	LabelProxy = "service.kubernetes.io/service-proxy-name"
 )
 
 // Snapshot is the cluster at one moment.
