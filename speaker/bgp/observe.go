@@ -9,9 +9,10 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// event is a session that came up, was up for a moment, or was lost.
+// event is a session that is coming up, is up, was up for a moment, or was lost.
 type event struct {
 	name    string
+	first   bool // it is coming up
 	up      bool
 	settled bool
 	at      time.Time // as gobgp says
@@ -24,9 +25,15 @@ func (s *speaker) observe(e *apiutil.WatchEventMessage_PeerEvent, at time.Time) 
 	}
 	p := e.Peer.State
 	is := stateOf(p.SessionState)
+	if is == Established {
+		s.status.capabilities(p.NeighborAddress, p.RemoteCap)
+	}
 	name, was := s.status.change(p.NeighborAddress, is, func(from State) string { return lossOf(from, p.DisconnectReason) })
 	if was == is || was != Established && is != Established {
 		return
+	}
+	if is == Established {
+		time.AfterFunc(5*time.Millisecond, func() { s.send(event{name: name, first: true}) })
 	}
 	// Not before gobgp itself takes the session for established.
 	time.AfterFunc(200*time.Millisecond, func() { s.send(event{name: name, up: is == Established, at: at}) })
@@ -38,6 +45,8 @@ func (s *speaker) handle(e event) error {
 	switch {
 	case p == nil || !p.up:
 		return nil // closed since then
+	case e.first:
+		return s.allPaths(p)
 	case e.up:
 		time.AfterFunc(bfdDelay, func() { s.send(event{name: e.name, settled: true}) })
 		return s.repair(p, e.at)

@@ -1,11 +1,14 @@
 package bgp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
@@ -158,7 +161,8 @@ func (s *speaker) announce(p *peer, want map[pathName]attributes) error {
 	var paths []*apiutil.Path
 	var given []pathName
 	var errs []error
-	for r, a := range want {
+	for _, r := range inOrder(want) {
+		a := want[r]
 		if p.routes[r].equal(a) {
 			continue
 		}
@@ -217,6 +221,15 @@ func surplus(have, want map[pathName]attributes) []pathName {
 		}
 	}
 	return list
+}
+
+// inOrder are the names of paths, sorted. gobgp numbers the paths of a prefix as
+// they come, and after a restart they shall have the same numbers. The last one
+// is its best: a peer that takes only one gets the first next hop.
+func inOrder(m map[pathName]attributes) []pathName {
+	return slices.SortedFunc(maps.Keys(m), func(a, b pathName) int {
+		return cmp.Or(a.prefix.Compare(b.prefix), cmp.Compare(b.id, a.id))
+	})
 }
 
 func keys(m map[pathName]attributes) []pathName { return surplus(m, nil) }

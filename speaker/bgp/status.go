@@ -7,6 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/heraldlb/herald/internal/config"
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
@@ -35,6 +38,8 @@ type PeerStatus struct {
 	LastErrorAt time.Time
 	Routes      int    // announced to the peer; 0 unless it is Established
 	BFD         string // Up, Init or Down; empty: none, or not begun, as the session is not up
+	Restarts    bool   // the peer keeps our routes while we restart (RFC 4724), as of its last OPEN
+	AddPath     bool   // the peer takes more than one path of a prefix (RFC 7911), as of its last OPEN
 	Withheld    string // why routes that the peer should get are missing; empty: none is
 }
 
@@ -63,6 +68,9 @@ func (st *status) list() []PeerStatus {
 	list := make([]PeerStatus, 0, len(st.peers))
 	for _, p := range st.peers {
 		one := p.PeerStatus
+		if one.State == Established && p.session.Weights == config.EncodeAddPath && !one.AddPath && one.Withheld == "" {
+			one.Withheld = "the peer does not take ADD-PATH: it gets one path of each prefix, whatever its weight"
+		}
 		if one.State != Established {
 			one.Routes = 0
 		}
@@ -172,6 +180,35 @@ func (st *status) fail(p *entry, reason string) {
 }
 
 func (p *PeerStatus) note(reason string) { p.LastError, p.LastErrorAt = reason, time.Now() }
+
+// capabilities notes what a peer said of itself in its OPEN.
+func (st *status) capabilities(addr netip.Addr, list []bgp.ParameterCapabilityInterface) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	p := st.find(addr)
+	if p == nil {
+		return
+	}
+	p.Restarts, p.AddPath = false, false
+	for _, c := range list {
+		switch c := c.(type) {
+		case *bgp.CapGracefulRestart:
+			p.Restarts = p.session.RestartTime > 0
+		case *bgp.CapAddPath:
+			for _, t := range c.Tuples {
+				p.AddPath = p.AddPath || t.Mode&bgp.BGP_ADD_PATH_RECEIVE != 0
+			}
+		}
+	}
+}
+
+// takesPaths tells whether a peer has said that it takes ADD-PATH.
+func (st *status) takesPaths(name string) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	p := st.peers[name]
+	return p != nil && p.AddPath
+}
 
 // bfd notes the state of a BFD session.
 func (st *status) bfd(addr netip.Addr, state string) {

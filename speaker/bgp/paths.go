@@ -1,0 +1,54 @@
+package bgp
+
+import (
+	"context"
+	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+
+	"github.com/heraldlb/herald/internal/config"
+)
+
+// allPaths makes up for a hole in gobgp 4.8: a new session of a VRF gets one path
+// of each prefix, although ADD-PATH was agreed on, and the others only when they
+// change. So they are given once more.
+func (s *speaker) allPaths(p *peer) error {
+	if p.Weights != config.EncodeAddPath || !s.status.takesPaths(p.Name) {
+		return nil
+	}
+	s.awaitEstablished(p)
+	var paths []*apiutil.Path
+	for _, r := range inOrder(p.routes) {
+		a := p.routes[r]
+		if !a.nextHop.IsValid() {
+			continue
+		}
+		one, err := path(r, a)
+		if err != nil {
+			return err
+		}
+		paths = append(paths, one)
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	return s.addPaths(p, paths)
+}
+
+// awaitEstablished waits until gobgp itself takes the session for established,
+// which is a moment after it said so. Until then it would send nothing.
+func (s *speaker) awaitEstablished(p *peer) {
+	for range 20 {
+		up := false
+		_ = s.calls.do("list peer", func() error {
+			return s.gobgp.ListPeer(context.Background(), &api.ListPeerRequest{Address: p.Address.String()}, func(p *api.Peer) {
+				up = p.GetState().GetSessionState() == api.PeerState_SESSION_STATE_ESTABLISHED && !p.GetGracefulRestart().GetLocalRestarting()
+			})
+		})
+		if up {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
