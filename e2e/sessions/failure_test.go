@@ -1,0 +1,113 @@
+package sessions
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/e2e/internal/flows"
+	"github.com/heraldlb/herald/e2e/lab"
+	"github.com/heraldlb/herald/e2e/stage"
+)
+
+// A link that falls silent tells nobody: only what is not heard any more does.
+func TestASilentLink(t *testing.T) {
+	a := serve(t, "silent", on("n1", "n2", "n3"), equal)[0]
+	fast := strings.Replace(config, "bfdProfile: default", "bfdProfile: fast", 1) +
+		"bfdProfiles:\n- {name: fast, receiveInterval: 50ms, transmitInterval: 50ms, detectMultiplier: 3}\n"
+	hold := strings.NewReplacer("  bfdProfile: default\n", "", "holdTime: 9s", "holdTime: 3s", "keepaliveTime: 3s", "keepaliveTime: 1s").Replace(config)
+	for _, tt := range []struct {
+		desc, config string
+		router       []string
+		runs         int
+		most         time.Duration
+	}{
+		{"BFD 300 ms x 3", config, nil, 10, time.Second},
+		{"BFD 50 ms x 3", fast, []string{
+			"bfd", "profile fast", "receive-interval 50", "transmit-interval 50", "detect-multiplier 3", "exit", "exit",
+			"router bgp 64512", "neighbor nodes bfd profile fast",
+		}, 10, 350 * time.Millisecond},
+		{"hold time 3 s", hold, []string{"router bgp 64512", "no neighbor nodes bfd profile fast", "no neighbor nodes bfd"}, 3, 3 * time.Second},
+	} {
+		t.Run(tt.desc, func(t *testing.T) {
+			routerConfig(t, tt.router...)
+			reconfigure(t, tt.config, a)
+			if strings.HasPrefix(tt.desc, "BFD") {
+				waitBFD(t)
+			}
+			var outages, returns []time.Duration
+			for range tt.runs {
+				out, back := silence(t, a, "n2", tt.most)
+				outages, returns = append(outages, out), append(returns, back)
+			}
+			slices.Sort(outages)
+			slices.Sort(returns)
+			median, back := outages[len(outages)/2], returns[len(returns)/2]
+			t.Logf("%s: outage median %s of %s; routes back after median %s of %s", tt.desc, median, outages, back, returns)
+			if median >= tt.most {
+				t.Errorf("the median outage was %s, want less than %s", median, tt.most)
+			}
+			if back >= 3*time.Second {
+				t.Errorf("the route came back after %s, want less than 3 s", back)
+			}
+		})
+	}
+	routerConfig(t, "router bgp 64512", "neighbor nodes bfd")
+	reconfigure(t, config, a)
+	waitBFD(t)
+}
+
+// silence cuts a node off, and returns for how long new connections were lost,
+// and how long after the link's return the route was back.
+func silence(t *testing.T, a netip.Addr, node string, expect time.Duration) (outage, back time.Duration) {
+	t.Helper()
+	ctx := t.Context()
+	var got flows.Probe
+	done := make(chan error, 1)
+	go func() {
+		done <- herald.Run(ctx, lab.Ext, &got, "flows", "probe", "--interval", "2ms", "--duration", (expect + 2*time.Second).String(), "--target", target(a))
+	}()
+	time.Sleep(500 * time.Millisecond)
+	must(t, herald.Cut(ctx, node))
+	cut := time.Now()
+	must(t, <-done)
+	if got.LastLoss == nil {
+		t.Fatal("nothing was lost, so nothing was cut")
+	}
+	outage = got.LastLoss.Sub(cut)
+	must(t, herald.WaitWeights(ctx, 10*time.Second, a, map[string]int{"n1": 50, "n3": 50}))
+	must(t, herald.Restore(ctx, node))
+	begun := time.Now()
+	must(t, herald.WaitWeights(ctx, 30*time.Second, a, equal))
+	return outage, time.Since(begun)
+}
+
+func routerConfig(t *testing.T, lines ...string) {
+	t.Helper()
+	if len(lines) > 0 {
+		_, err := herald.Vtysh(t.Context(), append([]string{"configure terminal"}, lines...)...)
+		must(t, err)
+	}
+}
+
+// reconfigure waits until all speakers have their sessions and routes again.
+func reconfigure(t *testing.T, text string, a netip.Addr) {
+	t.Helper()
+	must(t, herald.Configure(t.Context(), text))
+	time.Sleep(time.Second) // for the speakers to hear of it
+	waitServed(t, a, equal)
+}
+
+func waitBFD(t *testing.T) {
+	t.Helper()
+	must(t, stage.Wait(t.Context(), 30*time.Second, func() error {
+		out, err := herald.Vtysh(t.Context(), "show bfd peers brief")
+		if n := strings.Count(out, " up"); err == nil && n < 3 {
+			err = fmt.Errorf("%d BFD sessions are up, want 3:\n%s", n, out)
+		}
+		return err
+	}))
+}

@@ -1,0 +1,100 @@
+package sessions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/e2e/stage"
+)
+
+// speakerState is what a speaker says of itself on /state.
+type speakerState struct {
+	Resumed *time.Time
+	Fused   int
+}
+
+func stateOf(t *testing.T, node string) (st speakerState, err error) {
+	out, err := herald.Exec(t.Context(), node, "curl", "-s", "http://127.0.0.1:7473/state")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &st)
+	}
+	return st, err
+}
+
+// A speaker that starts while the API server is away goes on with what the last
+// one knew.
+func TestASpeakerStartsWithoutTheAPIServer(t *testing.T) {
+	ctx := t.Context()
+	a := serve(t, "resume", on("n1", "n2", "n3"), equal)[0]
+	time.Sleep(6 * time.Second) // until the state is saved
+	victim := speakerOn(t, "n2")
+	must(t, herald.KillAPIServer())
+	unmoved(t, a, func() {
+		during(t, a, 50*time.Second, func() {
+			must(t, herald.KillPod(victim))
+			must(t, stage.Wait(ctx, 20*time.Second, func() error {
+				st, err := stateOf(t, "n2")
+				if err == nil && st.Resumed == nil {
+					err = fmt.Errorf("n2 does not say that it announces a saved state")
+				}
+				return err
+			}))
+			time.Sleep(35 * time.Second) // longer than the restart time
+			must(t, herald.StartAPIServer())
+		}).wantNothingLost(t)
+	})
+	must(t, herald.WaitAPI(ctx))
+	must(t, herald.RestartWatchers(ctx))
+	must(t, stage.Wait(ctx, 60*time.Second, func() error {
+		st, err := stateOf(t, "n2")
+		if err == nil && st.Resumed != nil {
+			err = fmt.Errorf("n2 still announces a saved state")
+		}
+		return err
+	}))
+	waitServed(t, a, equal)
+}
+
+// A mass withdrawal that nothing explains is held back, told, and then believed.
+func TestTheFuse(t *testing.T) {
+	ctx := t.Context()
+	const n = 12
+	a := serve(t, "fuse", on("n1", "n2", "n3"), equal)[0]
+	must(t, herald.Configure(ctx, config+"nodes: {fuse: {percent: 50, holdTime: 10s}}\n"))
+	t.Cleanup(func() { must(t, herald.Configure(context.Background(), config)) })
+	_, err := herald.CreateMany(ctx, n, stage.Service{Name: "fuse", App: "fuse"})
+	must(t, err)
+	must(t, herald.WaitWeights(ctx, 20*time.Second, a, equal))
+	time.Sleep(3 * time.Second)
+	begun := time.Now()
+	must(t, herald.DeleteMany(ctx, n, "fuse"))
+	must(t, herald.Delete(ctx, "fuse"))
+	must(t, stage.Wait(ctx, 8*time.Second, func() error {
+		st, err := stateOf(t, "n1")
+		if err == nil && st.Fused == 0 {
+			err = fmt.Errorf("nothing is held back")
+		}
+		return err
+	}))
+	must(t, stage.Wait(ctx, 8*time.Second, func() error {
+		out, err := herald.Kubectl(ctx, "get", "events", "--field-selector", "reason=WithdrawalHeld")
+		if err == nil && !strings.Contains(out, "node/n1") {
+			err = fmt.Errorf("no Event on the Node tells it:\n%s", out)
+		}
+		return err
+	}))
+	must(t, stage.Wait(ctx, 30*time.Second, func() error {
+		st, err := stateOf(t, "n1")
+		if err == nil && st.Fused > 0 {
+			err = fmt.Errorf("%d withdrawals are still held back", st.Fused)
+		}
+		return err
+	}))
+	if took := time.Since(begun); took < 10*time.Second {
+		t.Errorf("withdrawn after %s, want the holdTime of 10 s", took)
+	}
+}
