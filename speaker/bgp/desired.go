@@ -91,6 +91,11 @@ func normal(s plan.Session, asn uint32) plan.Session {
 	if s.Weights == "" {
 		s.Weights = config.EncodeLinkBandwidth
 	}
+	if s.Weights == config.EncodeAddPath {
+		// FRR 8 looks at one path of a prefix when it deletes what is stale, and so
+		// keeps others for ever.
+		s.RestartTime = 0
+	}
 	return s
 }
 

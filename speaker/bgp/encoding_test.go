@@ -3,7 +3,6 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -118,7 +117,7 @@ func TestPathsComeAndGo(t *testing.T) {
 		n.apply(weighted(1, config.EncodeAddPath, tc.weight))
 		wantFIB(t, 10*time.Second, r.router, "198.51.100.10", tc.want)
 	}
-	if p := n.peer("tor"); !p.AddPath || !p.Restarts || p.Routes != 2 {
+	if p := n.peer("tor"); !p.AddPath || p.Restarts || p.Routes != 2 {
 		t.Errorf("%+v", p)
 	}
 	// A drain changes all paths of the prefix, and the end of it, too.
@@ -131,25 +130,12 @@ func TestPathsComeAndGo(t *testing.T) {
 		}
 		return ""
 	})
-	watch := r.router.Start("ip", "-4", "monitor", "route")
-	time.Sleep(300 * time.Millisecond)
+	// FRR 8 would keep stale paths for ever, so none may become stale.
 	n.stop()
-	time.Sleep(2 * time.Second)
+	wantFIB(t, 5*time.Second, r.router, "198.51.100.10", "")
 	again := startAnnouncer(t, r.nodes[0])
 	again.apply(weighted(1, config.EncodeAddPath, 2))
-	netlab.Eventually(t, 10*time.Second, func() string {
-		if p := again.peer("tor"); p.State != Established {
-			return fmt.Sprintf("%+v", p)
-		}
-		return ""
-	})
-	time.Sleep(time.Second)
-	wantFIB(t, 5*time.Second, r.router, "198.51.100.10", "10.8.0.110*1 10.8.0.111*1")
-	log, _ := os.ReadFile(watch.Log)
-	t.Logf("the kernel's routes over a restart:\n%s", log)
-	if strings.Contains(string(log), "Deleted 198.51.100.10") {
-		t.Error("the kernel lost the route for a moment")
-	}
+	wantFIB(t, 10*time.Second, r.router, "198.51.100.10", "10.8.0.110*1 10.8.0.111*1")
 	again.apply(table(1, 64513, slices.Clone(weighted(1, config.EncodeAddPath, 2).Sessions)))
 	wantFIB(t, 5*time.Second, r.router, "198.51.100.10", "")
 }
