@@ -106,7 +106,10 @@ func TestAStrangerUsesAnAddress(t *testing.T) {
 	owner, s := waitOwner(t, a, all...), newStranger(t)
 	s.take(t, a)
 	must(t, s.do("ip", "neigh", "flush", "dev", routerDevice))
-	_ = s.do("ping", "-c1", "-W1", "-I", a.String(), lab.LANClient4) // to ask for the neighbour is enough
+	// Nobody answers there, but to ask for the neighbour is enough.
+	if err := s.do("curl", "-sm1", "--interface", a.String(), "http://"+lab.LANClient4+"/"); err == nil {
+		t.Error("the client runs a web server")
+	}
 	s.told(t, openWire(t), a, owner)
 }
 
