@@ -27,6 +27,7 @@ func TestANodeIsDrained(t *testing.T) {
 				_, err := herald.Kubectl(ctx, strings.Fields(args)...)
 				must(t, err)
 			}
+			t.Cleanup(func() { _, _ = herald.Kubectl(context.Background(), strings.Fields(tt.undrain)...) })
 			var gshut string
 			got := during(t, a, 12*time.Second, func() {
 				kubectl(tt.drain)
@@ -44,7 +45,7 @@ func TestANodeIsDrained(t *testing.T) {
 			}
 			must(t, stage.Wait(ctx, 15*time.Second, func() error {
 				out, err := herald.Vtysh(ctx, "show bgp ipv4 unicast "+a.String())
-				if err == nil && strings.Contains(out, "10.77.0.12") {
+				if err == nil && strings.Contains(out, "from 10.77.0.12 ") {
 					err = fmt.Errorf("n2 still announces the address:\n%s", out)
 				}
 				return err

@@ -235,7 +235,7 @@ func (p *Prober) round(ctx context.Context) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range p.targets {
-		if !t.open {
+		if !t.open && !p.off {
 			return roundEvery
 		}
 	}
@@ -245,6 +245,9 @@ func (p *Prober) round(ctx context.Context) time.Duration {
 func (p *Prober) due(now time.Time) (due []Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.off {
+		return nil
+	}
 	for _, t := range p.targets {
 		// An open target without a port of its own has nothing more to tell.
 		if !now.Before(t.next) && (!t.open || t.Health.IsValid()) {
