@@ -103,6 +103,7 @@ func (a *Announcer) loop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			s.listenOnLinks(nil)
 			s.stop(!a.leaving.Load())
 			return
 		case r := <-a.requests:

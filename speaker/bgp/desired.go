@@ -87,6 +87,7 @@ func normal(s plan.Session, asn uint32) plan.Session {
 	if s.LocalASN == 0 {
 		s.LocalASN = asn
 	}
+	s.Passive = s.Passive || s.Range.IsValid()
 	s.Internal = s.ASN == s.LocalASN
 	if s.Weights == "" {
 		s.Weights = config.EncodeLinkBandwidth

@@ -18,16 +18,22 @@ import (
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
-// start starts a gobgp server that listens on nothing.
-func (s *speaker) start(asn uint32, id netip.Addr) error {
+// start starts a gobgp server that listens on a port, or on none.
+func (s *speaker) start(port uint16, on []string) error {
+	listen := int32(port)
+	if port == 0 {
+		listen = -1
+	}
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelDebug)
-	g := server.NewBgpServer(server.LoggerOption(slog.New(&tap{status: s.status, next: s.log}), level))
+	g := server.NewBgpServer(server.LoggerOption(slog.New(&tap{status: s.status, next: s.log, stranger: func(addr netip.Addr) {
+		go s.send(event{stranger: addr}) // gobgp's lock is held
+	}}), level))
 	go g.Serve()
 	ctx, cancel := context.WithCancel(context.Background())
 	err := s.calls.do("start", func() error {
 		if err := g.StartBgp(ctx, &api.StartBgpRequest{Global: &api.Global{
-			Asn: asn, RouterId: id.String(), ListenPort: -1,
+			Asn: s.asn, RouterId: s.routerID.String(), ListenPort: listen, ListenAddresses: on,
 		}}); err != nil {
 			return err
 		}
@@ -39,9 +45,9 @@ func (s *speaker) start(asn uint32, id netip.Addr) error {
 	if err != nil {
 		cancel()
 		g.Stop()
-		return fmt.Errorf("start gobgp with AS %d and router ID %s: %w", asn, id, err)
+		return fmt.Errorf("start gobgp with AS %d and router ID %s: %w", s.asn, s.routerID, err)
 	}
-	s.gobgp, s.unwatch, s.asn, s.routerID = g, cancel, asn, id
+	s.gobgp, s.unwatch = g, cancel
 	return nil
 }
 
@@ -85,7 +91,7 @@ func (s *speaker) stop(keep bool) {
 	s.gobgp.Stop()
 	s.calls.set("")
 	s.unwatch()
-	s.gobgp, s.peers = nil, map[string]*peer{}
+	s.gobgp, s.peers, s.found.groups = nil, map[string]*peer{}, map[string]plan.Session{}
 }
 
 // leave closes a session for good. gobgp would close all in one call, during
@@ -109,6 +115,9 @@ func (s *speaker) probe() {
 		s.log.Error("gobgp does not answer", "err", err)
 	}
 	s.retry(s.status.stuck(stuckAfter))
+	if err := errors.Join(s.forget(), s.hear()); err != nil {
+		s.log.Error("bgp table not applied anew", "err", err)
+	}
 	// Nobody applies a table anew while nothing changes, so what could not be
 	// opened, or opened again, is tried here.
 	for _, p := range sorted(s.peers) {
@@ -126,12 +135,11 @@ func (s *speaker) addPeer(p *peer) error {
 	}
 	s.status.add(p.Session)
 	password, err := s.passwordOf(p.Session)
+	if err == nil {
+		err = s.impossible(p.Session)
+	}
 	if err != nil {
 		s.status.refuse(p.Name, err.Error())
-		return nil
-	}
-	if _, err := net.InterfaceByName(p.Interface); p.Interface != "" && err != nil {
-		s.status.refuse(p.Name, "this node does not have the interface "+p.Interface)
 		return nil
 	}
 	if err := s.calls.do("add peer", func() error {
@@ -160,6 +168,20 @@ func (s *speaker) retry(names []string) {
 			s.log.Error("bgp session that stands still not closed", "peer", name, "err", err)
 		}
 	}
+}
+
+// impossible says why a session cannot be on this node.
+func (s *speaker) impossible(of plan.Session) error {
+	if of.Passive && s.deaf != nil {
+		return fmt.Errorf("cannot wait for the peer: %w", s.deaf)
+	}
+	if _, err := net.InterfaceByName(of.Interface); of.Interface != "" && err != nil {
+		return fmt.Errorf("this node does not have the interface %s", of.Interface)
+	}
+	if !of.Address.IsValid() {
+		return fmt.Errorf("no router has advertised itself on %s: look whether it sends router advertisements there", of.Interface)
+	}
+	return nil
 }
 
 func (s *speaker) deletePeer(p *peer) error {

@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -16,6 +17,10 @@ type event struct {
 	up      bool
 	settled bool
 	at      time.Time // as gobgp says
+
+	stranger netip.Addr // or this one has connected
+	link     string     // or this is the link of a router,
+	router   netip.Addr // which is this
 }
 
 // observe takes gobgp's report of a session's state. gobgp calls it.
@@ -41,6 +46,12 @@ func (s *speaker) observe(e *apiutil.WatchEventMessage_PeerEvent, at time.Time) 
 
 // handle does what an event asks for.
 func (s *speaker) handle(e event) error {
+	switch {
+	case e.stranger.IsValid():
+		return s.stranger(e.stranger)
+	case e.router.IsValid():
+		return s.routerOn(e.link, e.router)
+	}
 	p := s.peers[e.name]
 	switch {
 	case p == nil || !p.up:

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
@@ -30,6 +31,13 @@ type speaker struct {
 	routerID netip.Addr
 	peers    map[string]*peer
 	lastVRF  uint32
+
+	port      uint16 // that was asked for; 0: none
+	listensOn string
+	deaf      error // why it does not listen all the same
+
+	table plan.Table // the last one
+	found found
 
 	events chan event
 	ended  chan struct{} // closed when nobody reads events any more
@@ -53,7 +61,7 @@ func (p *peer) name() string { return p.Name }
 
 func newSpeaker(o Options, c *calls, st *status) *speaker {
 	return &speaker{
-		log: o.Log, password: o.Password, calls: c, status: st, peers: map[string]*peer{},
+		log: o.Log, password: o.Password, calls: c, status: st, peers: map[string]*peer{}, found: newFound(),
 		events: make(chan event), ended: make(chan struct{}),
 	}
 }
@@ -67,24 +75,57 @@ func (s *speaker) apply(t plan.Table) error {
 	}
 	want, err := desired(t)
 	errs := []error{err}
-	if len(want) == 0 || s.asn != t.ASN {
-		s.stop(false)
+	if err := s.ready(t, want); err != nil {
+		return errors.Join(append(errs, err)...)
 	}
-	if len(want) > 0 && s.gobgp == nil {
-		if !t.RouterID.Is4() {
-			return fmt.Errorf("bgp: no router ID, since the cluster has no Node %q; is that the name of this one?", t.Self)
-		}
-		if err := s.start(t.ASN, t.RouterID); err != nil {
-			return errors.Join(append(errs, err)...)
-		}
-	}
+	s.dropRanges(t)
+	s.table = t
+	s.listenOnLinks(want)
+	all := plans(want)
+	s.found.resolve(want)
 	for _, p := range sorted(s.peers) {
 		errs = append(errs, s.closeUnless(p, want[p.Name]))
 	}
 	for _, w := range sorted(want) {
 		errs = append(errs, s.open(w))
 	}
+	if s.gobgp != nil {
+		s.ranges(all)
+	}
 	return errors.Join(errs...)
+}
+
+// ready starts or stops gobgp as the table needs it.
+func (s *speaker) ready(t plan.Table, want map[string]*session) error {
+	port, on := listenPort(t, want)
+	switch {
+	case len(want) == 0 || s.asn != t.ASN:
+		s.stop(false)
+	case s.port != port || s.listensOn != on:
+		s.stop(true) // gobgp cannot begin to listen later
+	}
+	if len(want) == 0 || s.gobgp != nil {
+		return nil
+	}
+	if !t.RouterID.Is4() {
+		return fmt.Errorf("bgp: no router ID, since the cluster has no Node %q; is that the name of this one?", t.Self)
+	}
+	s.asn, s.routerID, s.port, s.listensOn, s.deaf = t.ASN, t.RouterID, port, on, nil
+	err := s.start(port, strings.Fields(on))
+	if err == nil || port == 0 {
+		return err
+	}
+	// The sessions that this node opens itself need no port.
+	s.deaf = err
+	return s.start(0, nil)
+}
+
+// plans are the sessions of a table, in its normal form.
+func plans(want map[string]*session) (list []plan.Session) {
+	for _, w := range sorted(want) {
+		list = append(list, w.Session)
+	}
+	return list
 }
 
 // closeUnless closes a session that is gone or has other parameters. The routes

@@ -220,6 +220,13 @@ func (st *status) bfd(addr netip.Addr, state string) {
 	}
 }
 
+// waits says that a session waits for its peer.
+func (st *status) waits(name string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.peers[name].State = Active
+}
+
 // connected notes that the peer has taken a connection of ours.
 func (st *status) connected(addr netip.Addr) {
 	st.mu.Lock()
@@ -238,6 +245,9 @@ func (st *status) stuck(limit time.Duration) (names []string) {
 	for _, p := range st.peers {
 		switch {
 		case p.State == Established:
+			continue
+		case p.session.Passive && p.State == Active && old(p.changed), p.session.Range.IsValid() && old(p.changed):
+			st.fail(p, waiting(p.session))
 			continue
 		case old(p.connected):
 			st.fail(p, silent)

@@ -15,6 +15,8 @@ type tap struct {
 	status *status
 	next   *slog.Logger
 	peer   netip.Addr // invalid: not about a peer
+
+	stranger func(netip.Addr) // is told who has connected without being a neighbor
 }
 
 // Enabled is true down to debug, the level of failed connections.
@@ -45,6 +47,11 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 		}
 	}
 	// Stopping it twice is how to stop all of it.
+	if r.Message == "Can't find configuration for a new passive connection" || r.Message == "Accepted a new dynamic neighbor" {
+		if addr, err := netip.ParseAddr(text(r, "Key")); err == nil {
+			t.stranger(addr.Unmap())
+		}
+	}
 	if text(r, "Topic") == "bfd" {
 		t.bfdLine(r)
 	}
