@@ -25,6 +25,9 @@ others are silent. It reads the cluster through a kubeconfig, or a file that
 heraldctl snapshot wrote. The weights shown are exact; a speaker may hold a
 change back for a while (bgp.weights in the configuration).
 
+Of a Service with externalTrafficPolicy Local every node's kube-proxy is asked,
+too, how many ready endpoints it has there. That is the weight if all is well.
+
   --kubeconfig FILE   default $KUBECONFIG, else ~/.kube/config
   --namespace NAME    of Herald's own objects; default herald-system
   --snapshot FILE     explain what was saved instead of asking the cluster`
@@ -112,7 +115,10 @@ func runExplain(ctx context.Context, std streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	return explain.Service(std.out, saved, key)
+	if err := explain.Service(std.out, saved, key); err != nil || c.snapshot != "" {
+		return err
+	}
+	return crossCheck(ctx, std.out, saved.Cluster, key)
 }
 
 func runSnapshot(ctx context.Context, std streams, args []string) error {
