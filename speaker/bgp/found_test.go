@@ -93,6 +93,29 @@ func TestWrongPasswordOfAWaitingSession(t *testing.T) {
 	})
 }
 
+// TestPasswordThatIsGone must not lock the router out.
+func TestPasswordThatIsGone(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, 1)
+	n := startAnnouncer(t, r.nodes[0])
+	n.tell(order{Passwords: map[string]string{"tor": "right"}})
+	s := tor("tor", "10.8.0.1", 64512, "")
+	s.Passive, s.PasswordKey = true, "tor"
+	n.apply(table(1, 64513, []plan.Session{s}))
+	frr := r.router.FRR(strings.Replace(bgpd(64513, "10.8.0.11"), " address-family", " neighbor 10.8.0.11 password right\n address-family", 1))
+	up := func() string {
+		if p := n.peer("tor"); p.State != Established {
+			return fmt.Sprintf("%+v", p)
+		}
+		return ""
+	}
+	netlab.Eventually(t, 15*time.Second, up)
+	s.PasswordKey = ""
+	n.apply(table(1, 64513, []plan.Session{s}))
+	frr.Configure("router bgp 64512", "no neighbor 10.8.0.11 password")
+	netlab.Eventually(t, 20*time.Second, up)
+}
+
 // TestTakenPort is no reason to close the sessions that need no port.
 func TestTakenPort(t *testing.T) {
 	t.Parallel()

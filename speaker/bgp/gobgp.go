@@ -28,7 +28,7 @@ func (s *speaker) start(port uint16, on []string) error {
 	level.Set(slog.LevelDebug)
 	g := server.NewBgpServer(server.LoggerOption(slog.New(&tap{status: s.status, next: s.log, stranger: func(addr netip.Addr) {
 		go s.send(event{stranger: addr}) // gobgp's lock is held
-	}}), level))
+	}, keyFault: func(why string) { s.keyFault.Store(&why) }}), level))
 	go g.Serve()
 	ctx, cancel := context.WithCancel(context.Background())
 	err := s.calls.do("start", func() error {
@@ -115,6 +115,7 @@ func (s *speaker) probe() {
 		s.log.Error("gobgp does not answer", "err", err)
 	}
 	s.retry(s.status.stuck(stuckAfter))
+	s.count()
 	if err := errors.Join(s.forget(), s.hear()); err != nil {
 		s.log.Error("bgp table not applied anew", "err", err)
 	}
@@ -130,7 +131,7 @@ func (s *speaker) probe() {
 // addPeer opens a session. What only an operator can mend is no error: it is in
 // the session's status, and probe tries again.
 func (s *speaker) addPeer(p *peer) error {
-	if p.up {
+	if p.up || time.Now().Before(p.notBefore) {
 		return nil
 	}
 	s.status.add(p.Session)
@@ -149,6 +150,12 @@ func (s *speaker) addPeer(p *peer) error {
 		return err
 	}
 	p.up, p.password = true, password
+	// Without its key the listener would take anybody for the peer.
+	if why := s.keyFault.Swap(nil); why != nil {
+		err := s.deletePeer(p)
+		s.status.refuse(p.Name, "the kernel does not take the password: "+*why)
+		return err
+	}
 	return nil
 }
 
@@ -187,6 +194,9 @@ func (s *speaker) impossible(of plan.Session) error {
 func (s *speaker) deletePeer(p *peer) error {
 	if !p.up {
 		return nil
+	}
+	if err := s.dropKey(p); err != nil {
+		return err
 	}
 	if err := s.calls.do("delete peer", func() error {
 		return s.gobgp.DeletePeer(context.Background(), &api.DeletePeerRequest{Address: p.Address.String()})

@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -31,7 +32,7 @@ func (s *speaker) observe(e *apiutil.WatchEventMessage_PeerEvent, at time.Time) 
 	p := e.Peer.State
 	is := stateOf(p.SessionState)
 	if is == Established {
-		s.status.capabilities(p.NeighborAddress, p.RemoteCap)
+		s.status.heard(p.NeighborAddress, p.PeerASN, p.RemoteCap)
 	}
 	name, was := s.status.change(p.NeighborAddress, is, func(from State) string { return lossOf(from, p.DisconnectReason) })
 	if was == is || was != Established && is != Established {
@@ -57,6 +58,9 @@ func (s *speaker) handle(e event) error {
 	case p == nil || !p.up:
 		return nil // closed since then
 	case e.first:
+		if p.ASN == 0 && s.status.asn(p.Name) == p.LocalASN {
+			return s.refuseOwn(p)
+		}
 		return s.allPaths(p)
 	case e.up:
 		time.AfterFunc(bfdDelay, func() { s.send(event{name: e.name, settled: true}) })
@@ -74,6 +78,13 @@ func (s *speaker) send(e event) {
 	case s.events <- e:
 	case <-s.ended:
 	}
+}
+
+// refuseOwn closes a session that is for external peers with one that is not.
+func (s *speaker) refuseOwn(p *peer) error {
+	s.status.refuse(p.Name, fmt.Sprintf("the peer has our own AS number, %d, and the session is for external peers: configure its AS number", p.LocalASN))
+	p.notBefore = time.Now().Add(time.Minute)
+	return s.deletePeer(p)
 }
 
 // revive opens a lost session again at once. gobgp by itself would pause for 5 s

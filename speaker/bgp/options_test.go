@@ -76,6 +76,12 @@ func TestSessionOptions(t *testing.T) {
 			func(s *plan.Session) { s.ASN = 64999 },
 			"the peer has another AS number than the configuration says",
 		}, {
+			"whatever AS but our own", "neighbor 10.8.0.11 remote-as 64512",
+			func(s *plan.Session) { s.LocalASN = 64512 },
+			[2]string{showNeighbor, "internal link"},
+			func(s *plan.Session) { s.ASN = 0 },
+			"the peer has our own AS number, 64512, and the session is for external peers",
+		}, {
 			"TTL security", "neighbor 10.8.0.11 remote-as 64513\n neighbor 10.8.0.11 ttl-security hops 1",
 			func(s *plan.Session) { s.TTLSecurity = 1 },
 			[2]string{showNeighbor, "may be up to 1 hops away"},

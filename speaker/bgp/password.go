@@ -1,8 +1,11 @@
 package bgp
 
 import (
+	"context"
 	"errors"
 	"fmt"
+
+	"github.com/osrg/gobgp/v4/api"
 
 	"github.com/heraldlb/herald/speaker/plan"
 )
@@ -31,6 +34,18 @@ func (s *speaker) passwordOf(of plan.Session) (string, error) {
 		return "", fmt.Errorf("password too long: key %q of the Secret %s has %d bytes, and TCP MD5 takes at most %d", of.PasswordKey, secret, len(password), maxPassword)
 	}
 	return password, nil
+}
+
+// dropKey takes the password off the listener. gobgp does so only where it changes
+// a neighbor, and a key that stays would lock out a peer that needs none any more.
+func (s *speaker) dropKey(p *peer) error {
+	if s.port == 0 || p.password == "" {
+		return nil
+	}
+	return s.calls.do("update peer", func() error {
+		_, err := s.gobgp.UpdatePeer(context.Background(), &api.UpdatePeerRequest{Peer: neighbor(p.Session, p.vrfName(), "")})
+		return err
+	})
 }
 
 // changePassword closes a session whose password is another one now. If there is

@@ -36,6 +36,32 @@ func (s *speaker) allPaths(p *peer) error {
 	return s.addPaths(p, paths)
 }
 
+// count asks gobgp what it announces to a peer. That takes it a while, so it is
+// one peer each time, and none whose routes have just changed.
+func (s *speaker) count() {
+	var next *peer
+	for _, p := range s.peers {
+		if p.up && time.Since(p.changed) > time.Second && (next == nil || p.counted.Before(next.counted)) {
+			next = p
+		}
+	}
+	if next == nil {
+		return
+	}
+	next.counted = time.Now()
+	_ = s.calls.do("count routes", func() error {
+		return s.gobgp.ListPeer(context.Background(), &api.ListPeerRequest{Address: next.Address.String(), EnableAdvertised: true}, func(p *api.Peer) {
+			n := 0
+			for _, a := range p.GetAfiSafis() {
+				n += int(a.GetState().GetAdvertised())
+			}
+			if p.GetState().GetSessionState() == api.PeerState_SESSION_STATE_ESTABLISHED {
+				s.status.sent(next.Name, n)
+			}
+		})
+	})
+}
+
 // awaitEstablished waits until gobgp itself takes the session for established,
 // which is a moment after it said so. Until then it would send nothing.
 func (s *speaker) awaitEstablished(p *peer) {

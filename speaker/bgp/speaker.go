@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
@@ -39,6 +40,8 @@ type speaker struct {
 	table plan.Table // the last one
 	found found
 
+	keyFault atomic.Pointer[string] // why a password could not be set on the listener
+
 	events chan event
 	ended  chan struct{} // closed when nobody reads events any more
 }
@@ -55,6 +58,8 @@ type peer struct {
 	changed   time.Time               // when its routes changed last
 	withdrawn map[pathName]attributes // lately
 	revived   time.Time
+	notBefore time.Time // it is opened again
+	counted   time.Time // when gobgp was asked last what it announces
 }
 
 func (p *peer) name() string { return p.Name }

@@ -31,12 +31,12 @@ const (
 type PeerStatus struct {
 	Name        string
 	Address     netip.Addr
-	ASN         uint32
+	ASN         uint32 // the peer's; 0: any, and it has not said it yet
 	State       State
 	Since       time.Time // it is up, or down, since then
 	LastError   string    // what went wrong last and what to look at; stays when it is up again
 	LastErrorAt time.Time
-	Routes      int    // announced to the peer; 0 unless it is Established
+	Routes      int    // prefixes that gobgp announces to the peer; 0 unless it is Established
 	BFD         string // Up, Init or Down; empty: none, or not begun, as the session is not up
 	Restarts    bool   // the peer keeps our routes while we restart (RFC 4724), as of its last OPEN
 	AddPath     bool   // the peer takes more than one path of a prefix (RFC 7911), as of its last OPEN
@@ -181,15 +181,15 @@ func (st *status) fail(p *entry, reason string) {
 
 func (p *PeerStatus) note(reason string) { p.LastError, p.LastErrorAt = reason, time.Now() }
 
-// capabilities notes what a peer said of itself in its OPEN.
-func (st *status) capabilities(addr netip.Addr, list []bgp.ParameterCapabilityInterface) {
+// heard notes what a peer said of itself in its OPEN.
+func (st *status) heard(addr netip.Addr, asn uint32, list []bgp.ParameterCapabilityInterface) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	p := st.find(addr)
 	if p == nil {
 		return
 	}
-	p.Restarts, p.AddPath = false, false
+	p.ASN, p.Restarts, p.AddPath = asn, false, false
 	for _, c := range list {
 		switch c := c.(type) {
 		case *bgp.CapGracefulRestart:
@@ -199,6 +199,25 @@ func (st *status) capabilities(addr netip.Addr, list []bgp.ParameterCapabilityIn
 				p.AddPath = p.AddPath || t.Mode&bgp.BGP_ADD_PATH_RECEIVE != 0
 			}
 		}
+	}
+}
+
+// asn is the AS number of a peer, as of its last OPEN.
+func (st *status) asn(name string) uint32 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.peers[name]; p != nil {
+		return p.ASN
+	}
+	return 0
+}
+
+// sent notes how many prefixes gobgp announces to a peer.
+func (st *status) sent(name string, n int) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.peers[name]; p != nil {
+		p.Routes = n
 	}
 }
 

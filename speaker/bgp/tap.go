@@ -16,6 +16,7 @@ type tap struct {
 	next   *slog.Logger
 	peer   netip.Addr // invalid: not about a peer
 
+	keyFault func(why string) // is told that a password could not be set on the listener
 	stranger func(netip.Addr) // is told who has connected without being a neighbor
 }
 
@@ -51,6 +52,9 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 		if addr, err := netip.ParseAddr(text(r, "Key")); err == nil {
 			t.stranger(addr.Unmap())
 		}
+	}
+	if r.Message == "failed to set md5" {
+		t.keyFault(text(r, "Err"))
 	}
 	if text(r, "Topic") == "bfd" {
 		t.bfdLine(r)
