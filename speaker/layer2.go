@@ -146,35 +146,23 @@ func (s *Speaker) logClaims(t plan.Table) {
 	}
 }
 
-// takeovers remembers who owned each address last, so that whoever takes one
-// over can say from whom.
-type takeovers struct {
-	owners map[netip.Addr]string
-	told   int       // in the minute that began at
-	began  time.Time // then
-}
-
-// tellMost bounds what is told in a minute: when a node dies that owns hundreds
-// of addresses, the first ones say it all.
-const tellMost = 50
-
 // tell says which addresses this node has begun to answer for, and why.
-func (s *Speaker) tell(before []plan.Claim, t plan.Table, services []cluster.Service, now time.Time) {
+func (s *Speaker) tell(before []plan.Claim, t plan.Table, services []cluster.Service) {
 	owners := make(map[netip.Addr]string, len(t.Claims))
 	claimed := map[netip.Addr]bool{}
 	for _, c := range before {
 		claimed[c.Addr] = true
 	}
 	for _, d := range t.Decisions {
-		was := s.takeovers.owners[d.Addr]
+		was := s.owners[d.Addr]
 		owners[d.Addr] = cmp.Or(d.Owner, was)
-		if d.Claim && !claimed[d.Addr] && s.o.Took != nil && s.takeovers.allow(now) {
+		if d.Claim && !claimed[d.Addr] && s.o.Took != nil {
 			if i, ok := slices.BinarySearchFunc(services, d.Service, compareKey); ok {
 				s.o.Took(services[i], s.note(d, was))
 			}
 		}
 	}
-	s.takeovers.owners = owners
+	s.owners = owners
 }
 
 func compareKey(s cluster.Service, key string) int { return cmp.Compare(s.Key(), key) }
@@ -188,12 +176,4 @@ func (s *Speaker) note(d plan.Decision, was string) string {
 	default:
 		return fmt.Sprintf("%s answers for %s instead of %s, since the nodes that can serve it have changed", s.o.Node, d.Addr, was)
 	}
-}
-
-func (t *takeovers) allow(now time.Time) bool {
-	if now.Sub(t.began) >= time.Minute {
-		t.told, t.began = 0, now
-	}
-	t.told++
-	return t.told <= tellMost
 }

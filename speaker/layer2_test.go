@@ -221,17 +221,3 @@ func TestJoinedIsCalledWhenSomebodyComesBack(t *testing.T) {
 		}
 	})
 }
-
-func TestNotMoreIsToldThanAnybodyReads(t *testing.T) {
-	var o takeovers
-	now := time.Unix(0, 0)
-	told := 0
-	for range 1000 {
-		if o.allow(now) {
-			told++
-		}
-	}
-	if told != tellMost || !o.allow(now.Add(time.Minute)) {
-		t.Errorf("told %d in a minute, want %d, and more in the next", told, tellMost)
-	}
-}

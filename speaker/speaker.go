@@ -51,7 +51,7 @@ type Options struct {
 	Applied    func(State, error) // after each Apply, for metrics; nil: nothing
 
 	// Took is told of the addresses that this node has begun to answer for at
-	// layer 2, one call for each Service, at a limited rate. nil: nothing.
+	// layer 2, one call for each Service. nil: nothing.
 	Took func(s cluster.Service, note string)
 	// Fused is told that a mass withdrawal is held back. nil: nothing.
 	Fused func(note string)
@@ -77,7 +77,7 @@ type Speaker struct {
 	failed     bool
 	backoff    time.Duration
 	alive      map[string]bool
-	takeovers  takeovers
+	owners     map[netip.Addr]string    // who owned each address last, so that who takes one over can say from whom
 	lingering  map[netip.Addr]time.Time // claims that another node takes over, and until when they are kept
 	began      time.Time                // when there was a table to apply first
 	leaving    *leaving
@@ -209,7 +209,7 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 		defer s.o.Joined()
 	}
 	// Also of a table that is the same: others may own what they did not before.
-	defer s.tell(s.applied.Claims, table, snapshot.Services, now)
+	defer s.tell(s.applied.Claims, table, snapshot.Services)
 	if !s.failed && table.Same(s.applied) {
 		s.state.Store(&state)
 		return next

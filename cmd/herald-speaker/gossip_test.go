@@ -129,15 +129,17 @@ func TestAConflictIsTold(t *testing.T) {
 			t.Errorf("got %q, want %q", got, r.want)
 		}
 	}
-	var b budget
-	told := 0
+}
+
+func TestEventsComeInNoStorm(t *testing.T) {
+	b, now, told := newBudget(), time.Unix(0, 0), 0
 	for range 1000 {
-		if b.allow(time.Unix(0, 0)) {
+		if b.AllowN(now, 1) {
 			told++
 		}
 	}
-	if told != tellMost || !b.allow(time.Unix(60, 0)) {
-		t.Errorf("told %d in a minute, want %d, and more in the next", told, tellMost)
+	if told != 50 || !b.AllowN(now.Add(time.Second), 1) {
+		t.Errorf("told %d at once, want 50, and another one a second later", told)
 	}
 }
 

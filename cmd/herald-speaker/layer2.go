@@ -9,7 +9,8 @@ import (
 	"os"
 	"slices"
 	"sync/atomic"
-	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/heraldlb/herald/dataplane"
 	"github.com/heraldlb/herald/internal/cluster"
@@ -24,7 +25,7 @@ type layer2 struct {
 	links     *links
 	announcer *l2.Announcer
 	conflicts atomic.Uint64
-	events    budget // of conflict, which one goroutine calls
+	events    *rate.Limiter // of conflicts
 }
 
 // snapshots is what layer 2 needs of the cluster.
@@ -42,7 +43,7 @@ func newLayer2(o options, client *kube.Client, watcher snapshots, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	l := &layer2{gossip: &gossip{
+	l := &layer2{events: newBudget(), gossip: &gossip{
 		options: members.Options{Node: o.node, Key: keys[0], Accept: keys[1:], Log: log},
 		port:    uint16(o.gossipPort),
 		nodes:   func() []cluster.Node { s, _ := watcher.Snapshot(); return s.Nodes },
@@ -87,7 +88,7 @@ func (l *layer2) conflict(c l2.Conflict, client *kube.Client, watcher snapshots)
 		return
 	}
 	l.conflicts.Add(1)
-	if !l.events.allow(time.Now()) {
+	if !l.events.Allow() {
 		return
 	}
 	snapshot, _ := watcher.Snapshot()
@@ -109,26 +110,19 @@ func conflictNote(c l2.Conflict) string {
 	return fmt.Sprintf("%s answers for %s on %s too", who, c.Addr, c.Link)
 }
 
-// budget bounds what is told in a minute: while the gossip is cut in two, there
-// may be a conflict about each address, and the first ones say it all.
-type budget struct {
-	told  int       // in the minute that began at
-	began time.Time // then
-}
-
-const tellMost = 50
-
-func (b *budget) allow(now time.Time) bool {
-	if now.Sub(b.began) >= time.Minute {
-		b.told, b.began = 0, now
-	}
-	b.told++
-	return b.told <= tellMost
-}
+// newBudget bounds what is told of many addresses at once, as when a node dies
+// that owns hundreds, or the gossip is cut in two: the first ones say it all.
+// Each second permits one more.
+func newBudget() *rate.Limiter { return rate.NewLimiter(1, 50) }
 
 // took says on a Service that this node answers for its address.
 func took(client *kube.Client) func(cluster.Service, string) {
-	return func(s cluster.Service, note string) { client.Event(s.Ref(), kube.Normal, "AddressClaimed", note) }
+	budget := newBudget()
+	return func(s cluster.Service, note string) {
+		if budget.Allow() {
+			client.Event(s.Ref(), kube.Normal, "AddressClaimed", note)
+		}
+	}
 }
 
 // links adapts a Watcher to what the speaker needs, and tells the announcer what
