@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -36,6 +38,16 @@ var (
 		"1 while the BGP session is Established.", []string{"peer", "address"}, nil)
 	peerRoutes = prometheus.NewDesc("herald_bgp_routes_announced",
 		"Prefixes announced to the peer.", []string{"peer", "address"}, nil)
+	peerSince = prometheus.NewDesc("herald_bgp_session_since_timestamp_seconds",
+		"Since when the BGP session is Established, or is not.", []string{"peer", "address"}, nil)
+	peerError = prometheus.NewDesc("herald_bgp_session_last_error_timestamp_seconds",
+		"When something went wrong with the BGP session last; /state says what.", []string{"peer", "address"}, nil)
+	peerBFD = prometheus.NewDesc("herald_bgp_bfd_up",
+		"1 while the BFD session is Up; absent without BFD.", []string{"peer", "address"}, nil)
+	peerWithheld = prometheus.NewDesc("herald_bgp_routes_withheld",
+		"1 while routes that the peer should get are missing; /state says why.", []string{"peer", "address"}, nil)
+	peersRefused = prometheus.NewDesc("herald_bgp_peers_refused",
+		"Peers that are configured for this node but not possible on it; /state says why.", nil, nil)
 	notForwarded = prometheus.NewDesc("herald_speaker_not_forwarded",
 		"Services, by family, that wait for kube-proxy on this node before they are announced.", nil, nil)
 	fuseHeld = prometheus.NewDesc("herald_speaker_fuse_held",
@@ -55,7 +67,7 @@ var (
 )
 
 func (o observed) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, notForwarded, fuseHeld, resumed, claims, rivals, conflicts, membersAlive, memberDeaths} {
+	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, fuseHeld, resumed, claims, rivals, conflicts, membersAlive, memberDeaths} {
 		ch <- d
 	}
 }
@@ -78,9 +90,22 @@ func (o observed) Collect(ch chan<- prometheus.Metric) {
 	gauge(notForwarded, float64(len(o.prober.State().Pending)))
 	gauge(fuseHeld, float64(st.Fused))
 	gauge(resumed, flag01(!o.source.Resumed().IsZero()))
+	gauge(peersRefused, float64(len(st.Table.Refused)))
 	for _, p := range o.bgp.Peers() {
-		gauge(peerUp, flag01(p.State == bgp.Established), p.Name, p.Address.String())
-		gauge(peerRoutes, float64(p.Routes), p.Name, p.Address.String())
+		at := ""
+		if p.Address.IsValid() {
+			at = p.Address.String()
+		}
+		gauge(peerUp, flag01(p.State == bgp.Established), p.Name, at)
+		gauge(peerRoutes, float64(p.Routes), p.Name, at)
+		gauge(peerSince, seconds(p.Since), p.Name, at)
+		gauge(peerWithheld, flag01(p.Withheld != ""), p.Name, at)
+		if !p.LastErrorAt.IsZero() {
+			gauge(peerError, seconds(p.LastErrorAt), p.Name, at)
+		}
+		if p.BFD != "" {
+			gauge(peerBFD, flag01(p.BFD == "Up"), p.Name, at)
+		}
 	}
 	if o.layer2 != nil {
 		o.collectLayer2(ch, st)
@@ -129,3 +154,5 @@ func flag01(b bool) float64 {
 	}
 	return 0
 }
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
