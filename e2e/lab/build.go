@@ -100,6 +100,22 @@ func BuildLab(ctx context.Context, w io.Writer) error {
 	return linkComponents(bin)
 }
 
+// Install builds a program of another module, as in `go install PACKAGE@VERSION`,
+// into BinDir. It costs this module no dependency.
+func Install(ctx context.Context, w io.Writer, program string) error {
+	dir, err := ModuleDir()
+	if err != nil {
+		return err
+	}
+	cmd := goCommand(ctx, dir, "install", "-trimpath", "-ldflags", "-s -w", program)
+	cmd.Env = append(cmd.Env, "GOBIN="+filepath.Join(dir, "bin"))
+	fmt.Fprintln(w, "building", program)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", program, err, out)
+	}
+	return nil
+}
+
 func linkComponents(bin string) error {
 	for _, c := range components {
 		link := filepath.Join(bin, c)

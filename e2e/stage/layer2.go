@@ -33,7 +33,7 @@ func InstallLayer2(ctx context.Context, l *lab.Lab) (*Stage, error) {
 			return nil, err
 		}
 	}
-	if err := s.applyManifests(ctx, "overlays/layer2"); err != nil {
+	if err := s.Manifests(ctx, "overlays/layer2"); err != nil {
 		return nil, err
 	}
 	if err := s.Configure(ctx, Layer2Config); err != nil {

@@ -48,7 +48,7 @@ type Stage struct {
 // replica runs and every speaker's session is up.
 func Install(ctx context.Context, l *lab.Lab, config string) (*Stage, error) {
 	s := &Stage{l}
-	if err := s.applyManifests(ctx, "base"); err != nil {
+	if err := s.Manifests(ctx, "base"); err != nil {
 		return nil, err
 	}
 	if err := s.Configure(ctx, config); err != nil {
@@ -57,7 +57,8 @@ func Install(ctx context.Context, l *lab.Lab, config string) (*Stage, error) {
 	return s, s.WaitInstalled(ctx)
 }
 
-func (s *Stage) applyManifests(ctx context.Context, folder string) error {
+// Manifests applies a folder of manifests/.
+func (s *Stage) Manifests(ctx context.Context, folder string) error {
 	dir, err := manifests()
 	if err != nil {
 		return err
