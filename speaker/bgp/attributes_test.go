@@ -25,19 +25,24 @@ func TestAttributesReachTheRouter(t *testing.T) {
 			[]string{"\n  Local\n", "localpref 100, valid, internal", "LB:64512:3"},
 		}, {
 			"communities", &config.Attributes{Communities: []uint32{64512<<16 | 100, 0xffffff01}}, false,
-			[]string{"Community: 64512:100 no-export\n"}, []string{"Community: 64512:100 no-export\n"},
+			[]string{"Community: 64512:100 no-export\n"},
+			[]string{"Community: 64512:100 no-export\n"},
 		}, {
 			"large communities", &config.Attributes{LargeCommunities: []config.LargeCommunity{{GlobalAdmin: 64512, LocalData1: 1, LocalData2: 2}}}, false,
-			[]string{"Large Community: 64512:1:2\n"}, []string{"Large Community: 64512:1:2\n"},
+			[]string{"Large Community: 64512:1:2\n"},
+			[]string{"Large Community: 64512:1:2\n"},
 		}, {
 			"local preference, iBGP only", &config.Attributes{LocalPref: number(200)}, false,
-			[]string{"IGP, valid, external"}, []string{"localpref 200, valid, internal"},
+			[]string{"IGP, valid, external"},
+			[]string{"localpref 200, valid, internal"},
 		}, {
 			"MED", &config.Attributes{MED: number(10)}, false,
-			[]string{"metric 10, valid, external"}, []string{"metric 10, localpref 100, valid, internal"},
+			[]string{"metric 10, valid, external"},
+			[]string{"metric 10, localpref 100, valid, internal"},
 		}, {
 			"prepend, eBGP only", &config.Attributes{Prepend: 2}, false,
-			[]string{"\n  64513 64513 64513\n"}, []string{"\n  Local\n"},
+			[]string{"\n  64513 64513 64513\n"},
+			[]string{"\n  Local\n"},
 		}, {
 			"draining", &config.Attributes{Communities: []uint32{64512<<16 | 100}, LocalPref: number(200)}, true,
 			[]string{"Community: 64512:100 graceful-shutdown\n", "localpref 0, valid, external", "LB:64513:3"},

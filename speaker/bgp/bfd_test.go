@@ -31,6 +31,9 @@ func TestBFD(t *testing.T) {
 		{"fd08::1", "fd08::11", 50 * time.Millisecond, time.Second},
 	} {
 		t.Run(fmt.Sprintf("%s %vx3", tc.router, tc.interval), func(t *testing.T) {
+			if tc.interval > 100*time.Millisecond {
+				t.Parallel() // the others need the machine
+			}
 			r := newRack(t, 1)
 			frr := r.router.FRR(withBFD(bgpd(64513, tc.node)))
 			ms := tc.interval.Milliseconds()

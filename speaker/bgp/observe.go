@@ -62,6 +62,9 @@ func (s *speaker) handle(e event) error {
 			return s.refuseOwn(p)
 		}
 		return s.allPaths(p)
+	case e.up && s.holdsBack(p):
+		time.AfterFunc(200*time.Millisecond, func() { s.send(e) })
+		return nil
 	case e.up:
 		time.AfterFunc(bfdDelay, func() { s.send(event{name: e.name, settled: true}) })
 		return s.repair(p, e.at)

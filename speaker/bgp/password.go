@@ -55,9 +55,9 @@ func (s *speaker) changePassword(p *peer) error {
 	if !p.up {
 		return nil
 	}
-	password, err := s.passwordOf(p.Session)
-	if err != nil || password == p.password {
-		return nil
+	// The error of one that is gone is for those who open the session next.
+	if password, err := s.passwordOf(p.Session); err != nil || password == p.password {
+		return nil //nolint:nilerr // see above
 	}
 	s.log.Info("bgp password changed", "peer", p.Name, "key", p.PasswordKey)
 	s.status.remove(p.Name)

@@ -66,15 +66,23 @@ func (s *speaker) count() {
 // which is a moment after it said so. Until then it would send nothing.
 func (s *speaker) awaitEstablished(p *peer) {
 	for range 20 {
-		up := false
-		_ = s.calls.do("list peer", func() error {
-			return s.gobgp.ListPeer(context.Background(), &api.ListPeerRequest{Address: p.Address.String()}, func(p *api.Peer) {
-				up = p.GetState().GetSessionState() == api.PeerState_SESSION_STATE_ESTABLISHED && !p.GetGracefulRestart().GetLocalRestarting()
-			})
-		})
-		if up {
+		if s.ask(p).GetState().GetSessionState() == api.PeerState_SESSION_STATE_ESTABLISHED {
 			return
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// holdsBack tells whether gobgp still waits for other peers, as it thinks that it
+// restarts. What was sent until then would not be withdrawn.
+func (s *speaker) holdsBack(p *peer) bool {
+	return p.RestartTime > 0 && s.ask(p).GetGracefulRestart().GetLocalRestarting()
+}
+
+// ask returns what gobgp says of a peer.
+func (s *speaker) ask(p *peer) (is *api.Peer) {
+	_ = s.calls.do("list peer", func() error {
+		return s.gobgp.ListPeer(context.Background(), &api.ListPeerRequest{Address: p.Address.String()}, func(p *api.Peer) { is = p })
+	})
+	return is
 }
