@@ -120,7 +120,7 @@ func TestDefaults(t *testing.T) {
 			ASN:              64512,
 			HoldTime:         90 * time.Second,
 			KeepaliveTime:    30 * time.Second,
-			ConnectRetryTime: 5 * time.Second,
+			ConnectRetryTime: 2 * time.Second,
 			RestartTime:      30 * time.Second,
 			Weights:          EncodeLinkBandwidth,
 			LinkBandwidth:    NonTransitive,

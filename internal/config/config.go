@@ -135,7 +135,7 @@ type Peer struct {
 	PasswordKey       string        // of the Secret herald-bgp: TCP MD5 (RFC 2385); empty: none
 	HoldTime          time.Duration // default 90 s (RFC 4271 section 10); whole seconds, 3 s and up: gobgp cannot do without
 	KeepaliveTime     time.Duration // default a third of HoldTime
-	ConnectRetryTime  time.Duration // default 5 s; RFC 4271 suggests 120 s, far too slow for a rack; gobgp takes less than 2 s for 2 s
+	ConnectRetryTime  time.Duration // default 2 s, the least that gobgp takes; RFC 4271 suggests 120 s, far too slow for a rack
 	RestartTime       time.Duration // of graceful restart (RFC 4724); default 30 s; 0: no graceful restart
 	BFDProfile        string        // empty: no BFD; "default" is always there
 

@@ -37,7 +37,7 @@ func defaultPeer() Peer {
 	return Peer{
 		Port:             179,
 		HoldTime:         90 * time.Second,
-		ConnectRetryTime: 5 * time.Second,
+		ConnectRetryTime: 2 * time.Second,
 		RestartTime:      30 * time.Second,
 		Weights:          EncodeLinkBandwidth,
 		LinkBandwidth:    NonTransitive,
