@@ -52,6 +52,11 @@ func frr(name string, lines ...string) router {
 	return router{name, begin, func(t *testing.T) { must(t, herald.KillRouter()) }}
 }
 
+// frrSinglePath takes one path of a prefix from a neighbour.
+var frrSinglePath = frr("FRR without ADD-PATH",
+	"address-family ipv4 unicast", "neighbor nodes disable-addpath-rx", "exit-address-family",
+	"address-family ipv6 unicast", "neighbor nodes disable-addpath-rx", "exit-address-family")
+
 // documentedBIRD is BIRD with the very text of docs/configuration.md, but for
 // the addresses.
 func documentedBIRD(t *testing.T) router {
@@ -119,6 +124,7 @@ const familyOfClient = `  [[neighbors.afi-safis]]
       afi-safi-name = "%s"
     [neighbors.afi-safis.add-paths.config]
       send-max = %d
+      receive = %t
 `
 
 // reflect runs gobgpd on the nodes' link until ctx ends.
@@ -127,13 +133,13 @@ func reflect(ctx context.Context, t *testing.T, ended chan struct{}) {
 	bin, err := lab.BinDir()
 	must(t, err)
 	conf := reflector
-	families := func(paths int) string {
-		return fmt.Sprintf(familyOfClient+familyOfClient, "ipv4-unicast", paths, "ipv6-unicast", paths)
+	families := func(send int, receive bool) string {
+		return fmt.Sprintf(familyOfClient+familyOfClient, "ipv4-unicast", send, receive, "ipv6-unicast", send, receive)
 	}
 	for _, n := range herald.Nodes() {
-		conf += fmt.Sprintf(client, n.Addr4, families(0))
+		conf += fmt.Sprintf(client, n.Addr4, families(0, true))
 	}
-	conf += fmt.Sprintf(client, lab.Router4, families(16))
+	conf += fmt.Sprintf(client, lab.Router4, families(16, false))
 	file := filepath.Join(herald.Dir(), "gobgpd.toml")
 	must(t, os.WriteFile(file, []byte(conf), 0o644))
 	cmd, err := herald.Command(ctx, lab.LANClient, filepath.Join(bin, "gobgpd"), "-f", file, "--pprof-disable", "--api-hosts", "127.0.0.1:50051")

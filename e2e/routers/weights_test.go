@@ -32,6 +32,8 @@ const (
 		" fd77::112*1 fd77::113*1 fd77::212*1 fd77::213*1 fd77::313*1"
 )
 
+const byCommunity = "  weights: community\n  community: 64512:100\n"
+
 const byPaths = `  weights: addPath
   addPath:
     prefixes: [10.77.0.64/28, 10.77.0.80/28, 10.77.0.96/28, "fd77::100/120", "fd77::200/120", "fd77::300/120"]
@@ -47,35 +49,41 @@ const internal = `
   connectRetryTime: 2s
 `
 
-// TestWeights takes its rows in their order: those that need a right which
-// manifests/base does not have come last.
+// TestWeights takes its rows in their order. No router has the weights of a row
+// already when the one before ends, and those that need manifests/overlays/add-path
+// come last.
 func TestWeights(t *testing.T) {
 	addrs := serve(t)
 	bird := documentedBIRD(t)
 	for _, tc := range []struct {
 		desc         string
 		router       router
-		manifests    string
 		asn          int
 		peer         string
 		want4, want6 string // empty: like want4
 		flows        int    // with percents, the tenth that is allowed needs more of them
 	}{
-		{"link bandwidth, non-transitive, on FRR", plainFRR, "base", 64513, external + "  linkBandwidth: nonTransitive\n", percents, "", 20_000},
-		{"none on FRR", plainFRR, "base", 64513, external + "  weights: none\n", equal, "", 0},
-		{"link bandwidth, transitive, on FRR", plainFRR, "base", 64513, external + "  linkBandwidth: transitive\n", percents, "", 20_000},
-		{"link bandwidth over a reflector", reflected(t), "base", 64512, internal, percents, "", 20_000},
-		{"link bandwidth on BIRD, which does not know it", bird, "base", 64513, external, equal, "", 0},
-		{"a community on BIRD with the documented filter", bird, "base", 64513, external + "  weights: community\n  community: 64512:100\n", exact, "", 10_000},
-		{"paths on BIRD", bird, "overlays/add-path", 64513, external + byPaths, eight4, eight6, 10_000},
-		{"paths on FRR", plainFRR, "overlays/add-path", 64513, external + byPaths, eight4, eight6, 10_000},
+		{"link bandwidth, non-transitive, on FRR", plainFRR, 64513, external + "  linkBandwidth: nonTransitive\n", percents, "", 20_000},
+		{"none on FRR", plainFRR, 64513, external + "  weights: none\n", equal, "", 0},
+		{"link bandwidth, transitive, on FRR", plainFRR, 64513, external + "  linkBandwidth: transitive\n", percents, "", 20_000},
+		{"link bandwidth, non-transitive, over a reflector", reflected(t), 64512, internal, percents, "", 20_000},
+		{"none over a reflector", reflected(t), 64512, internal + "  weights: none\n", equal, "", 0},
+		{"link bandwidth, transitive, over a reflector", reflected(t), 64512, internal + "  linkBandwidth: transitive\n", percents, "", 0},
+		{"link bandwidth on BIRD, which does not know it", bird, 64513, external, equal, "", 0},
+		{"a community on BIRD with the documented filter", bird, 64513, external + byCommunity, exact, "", 10_000},
+		{"paths on BIRD", bird, 64513, external + byPaths, eight4, eight6, 10_000},
+		{"paths over a reflector", reflected(t), 64512, internal + byPaths, eight4, eight6, 10_000},
+		{"paths on FRR without ADD-PATH", frrSinglePath, 64513, external + byPaths, equal, "", 0},
+		{"paths on FRR", plainFRR, 64513, external + byPaths, eight4, eight6, 10_000},
 	} {
 		t.Run(tc.desc, func(t *testing.T) {
 			want6 := tc.want6
 			if want6 == "" {
 				want6 = strings.ReplaceAll(tc.want4, "10.77.0.", "fd77::")
 			}
-			apply(t, tc.manifests)
+			if strings.Contains(tc.peer, byPaths) {
+				permit(t)
+			}
 			use(t, tc.router)
 			must(t, herald.Configure(t.Context(), configured(tc.asn, tc.peer, "")))
 			begun := time.Now()
@@ -124,17 +132,17 @@ func TestForms(t *testing.T) {
 	}
 }
 
-var applied = "base"
+var permitted = false
 
-// apply applies a folder of manifests, unless it is what runs.
-func apply(t *testing.T, folder string) {
+// permit gives the speakers the right to add aliases, and they keep it.
+func permit(t *testing.T) {
 	t.Helper()
-	if applied == folder {
+	if permitted {
 		return
 	}
-	must(t, herald.Manifests(t.Context(), folder))
+	must(t, herald.Manifests(t.Context(), "overlays/add-path"))
 	must(t, herald.WaitReplicas(t.Context()))
-	applied = folder
+	permitted = true
 }
 
 var served []netip.Addr
