@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"os"
@@ -28,6 +29,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asAnnouncer) != "" {
 		announce(os.Stdin, os.Stdout)
 		return
+	}
+	// These tests wait most of the time, so more of them fit than there are CPUs.
+	flag.Parse()
+	if n := flag.Lookup("test.parallel"); n.Value.String() == n.DefValue {
+		_ = flag.Set("test.parallel", "5")
 	}
 	os.Exit(m.Run())
 }
