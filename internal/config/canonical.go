@@ -86,6 +86,7 @@ func (p Pool) wire() wirePool {
 		Priority:      p.Priority,
 		Namespaces:    p.Namespaces,
 		Weights:       autoOrOff(p.Weights),
+		FlowRescue:    autoOrOff(p.FlowRescue),
 
 		Announce:          p.protocols(),
 		Interfaces:        p.Interfaces,

@@ -111,6 +111,7 @@ func TestDefaults(t *testing.T) {
 			Ranges:     []Range{{netip.MustParseAddr("192.0.2.0"), netip.MustParseAddr("192.0.2.255")}},
 			AutoAssign: true,
 			Weights:    true,
+			FlowRescue: true,
 			BGP:        true,
 		}},
 		Peers: []Peer{{

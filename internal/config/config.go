@@ -68,6 +68,9 @@ type Pool struct {
 	ServiceSelector Selector // empty: every Service
 
 	Weights bool // default true; false: every node announces weight 1
+	// FlowRescue: a TCP connection that reaches another node than it began on is led
+	// back to that. Default true; only with BGP, and where the speakers can.
+	FlowRescue bool
 
 	BGP bool // default true
 	L2  bool // default false; true: one node answers ARP and NDP for an address. At least one of the two is set.

@@ -22,7 +22,7 @@ func (r *poolReader) read(s spot) (pools []Pool) {
 }
 
 func (r *poolReader) pool(s spot) Pool {
-	p := Pool{AutoAssign: true, Weights: true, BGP: true}
+	p := Pool{AutoAssign: true, Weights: true, FlowRescue: true, BGP: true}
 	var layer2 []spot
 	var family string
 	var ranges []rangeAt
@@ -36,6 +36,7 @@ func (r *poolReader) pool(s spot) Pool {
 		"namespaces":      func(s spot) { p.Namespaces = s.namespaces() },
 		"serviceSelector": func(s spot) { p.ServiceSelector = s.selector() },
 		"weights":         func(s spot) { p.Weights = s.autoOrOff() },
+		"flowRescue":      func(s spot) { p.FlowRescue = s.autoOrOff() },
 
 		"announce":          func(s spot) { p.BGP, p.L2 = s.announce() },
 		"interfaces":        func(s spot) { layer2 = append(layer2, s); p.Interfaces = s.interfaces() },

@@ -77,6 +77,7 @@ func randomPool(r *rand.Rand, i int) Pool {
 		AvoidBuggyIPs: coin(r),
 		Priority:      r.Intn(2001) - 1000,
 		Weights:       coin(r),
+		FlowRescue:    coin(r),
 	}
 	for j := range byte(1 + r.Intn(3)) {
 		a, b := byte(r.Intn(256)), byte(r.Intn(256))

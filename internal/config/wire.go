@@ -24,6 +24,7 @@ type (
 		Namespaces      []string      `yaml:"namespaces,omitempty"`
 		ServiceSelector *wireSelector `yaml:"serviceSelector,omitempty"`
 		Weights         string        `yaml:"weights"`
+		FlowRescue      string        `yaml:"flowRescue"`
 
 		Announce          []string      `yaml:"announce,flow"`
 		Interfaces        []string      `yaml:"interfaces,omitempty"`
