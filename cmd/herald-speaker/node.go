@@ -134,10 +134,12 @@ const askWithin = time.Second
 // good. When in doubt it is not: a router keeps the routes of a speaker that is
 // replaced, and nobody's connection breaks.
 func (n *node) end(ctx context.Context) (forGood bool, err error) {
-	if ctx.Err() != nil {
-		return false, nil // a part has failed: whoever starts us again goes on
+	// If a part has failed, whoever starts us again goes on.
+	failed := ctx.Err() != nil
+	why := ""
+	if !failed {
+		why = n.whyLeave(ctx)
 	}
-	why := n.whyLeave(ctx)
 	if why != "" {
 		n.log.Info("leaving for good", "reason", why)
 		n.bgp.Leave()
@@ -145,7 +147,7 @@ func (n *node) end(ctx context.Context) (forGood bool, err error) {
 	} else {
 		n.log.Info("leaving the routes to the next speaker")
 	}
-	if n.layer2 != nil {
+	if n.layer2 != nil && !failed {
 		err = n.layer2.gossip.leave(ctx)
 	}
 	return why != "", err

@@ -27,7 +27,9 @@ func TestCrossCheck(t *testing.T) {
 		Services: []cluster.Service{{
 			Namespace: "default", Name: "web", HealthPort: at.Port(), Ingress: []netip.Addr{netip.MustParseAddr("198.51.100.1")},
 			Endpoints: []cluster.Endpoint{
-				{Addr: pod, Node: "n1", Ready: true}, {Addr: pod.Next(), Node: "n1", Ready: true}, {Addr: pod.Prev(), Node: "n1"},
+				{Addr: pod, Node: "n1", Ready: true},
+				{Addr: pod.Next(), Node: "n1", Ready: true},
+				{Addr: pod.Prev(), Node: "n1"},
 				{Addr: netip.MustParseAddr("10.244.2.2"), Node: "n2", Ready: true},
 			},
 		}, {Namespace: "default", Name: "cluster-wide"}},
