@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -97,7 +98,7 @@ func golden(t *testing.T, file string) {
 //
 //	node NAME ADDR... [notready] [excluded] [nonetwork] [cordoned] [deleting] [shutdown] [taint:KEY]
 //	     [note:KEY=VALUE] [links:X,...] [gateway:ADDR] [KEY=VALUE]
-//	service NS/NAME ADDR... [local|cluster] [class=X] [deleting] [clusterip] [label:KEY=VALUE]
+//	service NS/NAME ADDR... [local|cluster] [class=X] [deleting] [clusterip] [label:KEY=VALUE] [port:N[/UDP]]
 //	  ADDR NODE [ready|notready|terminating|draining]     (endpoint of the service above)
 //
 // A draining endpoint still serves while it terminates; a terminating one does not.
@@ -180,6 +181,10 @@ func parseService(t *testing.T, w []string) cluster.Service {
 	ns, name, _ := strings.Cut(w[0], "/")
 	s := cluster.Service{Namespace: ns, Name: name, LoadBalancer: true, Labels: map[string]string{}}
 	for _, x := range w[1:] {
+		if p, ok := strings.CutPrefix(x, "port:"); ok {
+			s.Ports = append(s.Ports, parsePort(t, p))
+			continue
+		}
 		if kv, ok := strings.CutPrefix(x, "label:"); ok {
 			k, v, _ := strings.Cut(kv, "=")
 			s.Labels[k] = v
@@ -200,6 +205,19 @@ func parseService(t *testing.T, w []string) cluster.Service {
 		}
 	}
 	return s
+}
+
+// parsePort reads 80 (TCP) or 53/UDP.
+func parsePort(t *testing.T, text string) cluster.Port {
+	number, protocol, _ := strings.Cut(text, "/")
+	n, err := strconv.ParseUint(number, 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if protocol == "" {
+		protocol = "TCP"
+	}
+	return cluster.Port{Protocol: protocol, Port: uint16(n)}
 }
 
 func parseEndpoint(t *testing.T, w []string) cluster.Endpoint {

@@ -17,14 +17,17 @@ type history struct {
 	drains plan.DrainState
 	holds  plan.Holds
 	fuse   plan.FuseState
+	rescue plan.RescueMemory
 	last   plan.Table
 }
 
 func (h *history) step(snap cluster.Snapshot, now time.Time) plan.Table {
-	t := plan.Compute(plan.Input{Self: "n0", Config: h.config, Cluster: snap})
+	in := plan.Input{Self: "n0", Config: h.config, Cluster: snap}
+	t := plan.Compute(in)
 	t, h.drains, _ = h.drains.Drain(t, h.config.Nodes.DrainTime, now)
 	t, h.holds, _ = plan.Damp(h.holds, t, h.config.BGP.Weights, now)
 	t, h.fuse, _ = h.fuse.Fuse(h.last, t, h.config.Nodes.Fuse, false, now)
+	t, h.rescue, _ = h.rescue.Remember(t, in, now)
 	h.last = t
 	return t
 }

@@ -40,6 +40,10 @@ type Input struct {
 	Forwarding func(service string, addr netip.Addr) (ok bool, why string)
 	// Leaving: this speaker was told to leave; all its routes drain.
 	Leaving bool
+	// Rescuers are the nodes that are known to answer what Table.Rescue has others
+	// ask. Any other node's kube-proxy would reset the connection that it is asked
+	// for. nil: it is not known, so all are taken to. Only Remember looks at it.
+	Rescuers map[string]bool
 }
 
 // Table is the whole truth about one node: what is not in it is withdrawn. The
@@ -57,6 +61,7 @@ type Table struct {
 	AddPaths   []AddPath     // of the sessions with EncodeAddPath
 	Routes     []Route
 	Claims     []Claim
+	Rescue     Rescue // empty until RescueMemory.Remember fills it in
 	Decisions  []Decision
 }
 
@@ -67,7 +72,8 @@ func (t Table) Same(o Table) bool {
 		slices.Equal(t.Sessions, o.Sessions) && slices.Equal(t.Refused, o.Refused) &&
 		slices.EqualFunc(t.AddPaths, o.AddPaths, AddPath.equal) &&
 		slices.EqualFunc(t.Routes, o.Routes, Route.equal) &&
-		slices.EqualFunc(t.Claims, o.Claims, Claim.equal)
+		slices.EqualFunc(t.Claims, o.Claims, Claim.equal) &&
+		t.Rescue.equal(o.Rescue)
 }
 
 // RefusedPeer is a peer that the configuration wants on this node, and why there
