@@ -136,22 +136,15 @@ func createWhenBack(ctx context.Context, v stage.Service) error {
 	return stage.Wait(ctx, 10*time.Second, func() error { return herald.Create(ctx, v) })
 }
 
-// A speaker that dies takes its own node's path along, and no other's; restarted,
-// it announces again.
-// Without graceful restart the router drops the routes of a speaker that dies, and
-// only those. (With it they stay: see the package sessions.)
+// Without graceful restart a speaker that dies takes its own node's path along, and
+// no other's; restarted, it announces again. (With it nothing moves: see the
+// package sessions.)
 func TestASpeakerDiesAlone(t *testing.T) {
 	ctx := t.Context()
 	restarts := stage.Config
 	must(t, herald.Configure(ctx, strings.Replace(restarts, "  keepaliveTime: 3s\n", "  keepaliveTime: 3s\n  restartTime: 0s\n", 1)))
 	t.Cleanup(func() { must(t, herald.Configure(context.Background(), restarts)) })
-	must(t, stage.Wait(ctx, 20*time.Second, func() error {
-		out, err := herald.Vtysh(ctx, "show bgp neighbors 10.77.0.12 graceful-restart")
-		if err == nil && strings.Contains(out, "Remote GR Mode: Restart") {
-			err = fmt.Errorf("n2 still has graceful restart:\n%s", out)
-		}
-		return err
-	}))
+	time.Sleep(4 * time.Second) // for the sessions to open anew
 	addrs := calm(t, "alone")
 	pods, err := herald.Pods(ctx)
 	must(t, err)
