@@ -148,9 +148,11 @@ func list(addrs []netip.Addr) string {
 func address(w io.Writer, c *config.Config, snapshot cluster.Snapshot, key string, a netip.Addr) {
 	var rows []row
 	var all peers
+	var ports []string
 	pool := "none"
 	for _, n := range snapshot.Nodes {
-		t := plan.Compute(plan.Input{Self: n.Name, Config: c, Cluster: snapshot, Gateways: gateways})
+		in := plan.Input{Self: n.Name, Config: c, Cluster: snapshot, Gateways: gateways}
+		t := plan.Compute(in)
 		for _, d := range t.Decisions {
 			if d.Service == key && d.Addr == a {
 				rows = append(rows, row{n.Name, d})
@@ -158,11 +160,17 @@ func address(w io.Writer, c *config.Config, snapshot cluster.Snapshot, key strin
 			}
 		}
 		all.add(n.Name, t)
+		if len(ports) == 0 {
+			ports = rescues(in, t, a)
+		}
 	}
 	fmt.Fprintf(w, "\n%s  pool %s  peers %s\n", a, pool, cmp.Or(strings.Join(all.names, ", "), "none"))
 	table(w, rows)
 	for _, r := range all.refused {
 		fmt.Fprintln(w, "  "+r)
+	}
+	if text := rescue(c, snapshot.Services, a, ports); text != "" {
+		fmt.Fprintln(w, "  flow rescue: "+text)
 	}
 }
 

@@ -24,12 +24,15 @@ func saved() explain.Saved {
 	ready := func(a, node string) cluster.Endpoint {
 		return cluster.Endpoint{Addr: addr(a), Node: node, Ready: true, Serving: true}
 	}
+	node := func(name, a string) cluster.Node {
+		return cluster.Node{Name: name, Addrs: []netip.Addr{addr(a)}, Ready: true}
+	}
 	return explain.Saved{Config: conf, Cluster: cluster.Snapshot{
-		Nodes: []cluster.Node{{Name: "n1", Ready: true}, {Name: "n2", Ready: true}, {Name: "n3", Ready: true}},
+		Nodes: []cluster.Node{node("n1", "10.0.0.11"), node("n2", "10.0.0.12"), node("n3", "10.0.0.13")},
 		Services: []cluster.Service{
 			{
 				Namespace: "default", Name: "web", LoadBalancer: true, LocalOnly: true, Families: []cluster.Family{cluster.IPv4},
-				Ingress: []netip.Addr{addr("198.51.100.0")},
+				Ingress: []netip.Addr{addr("198.51.100.0")}, Ports: []cluster.Port{{Protocol: "TCP", Port: 80}, {Protocol: "TCP", Port: 443}},
 				Endpoints: []cluster.Endpoint{
 					ready("10.244.1.2", "n1"), ready("10.244.2.2", "n2"), ready("10.244.2.3", "n2"), ready("10.244.2.4", "n2"),
 					{Addr: addr("10.244.3.2"), Node: "n3", Terminating: true, Pod: "default/web-7d9f"},
@@ -55,6 +58,7 @@ allocation: Allocated: has 198.51.100.0 of pool public
   n2  announces  weight 3  75.0 % of the traffic
   n3  silent     -         NoReadyEndpointOnNode: default/web-7d9f is terminating; ready on n1, n2
   NoReadyEndpointOnNode: nothing, if the pods run elsewhere by intent; else look at the readiness of this node's pods
+  flow rescue: auto, for TCP 80, 443; /state of a node's speaker tells whether it works there
 `,
 		"default/plain": `default/plain  type other than LoadBalancer  externalTrafficPolicy Cluster  config HASH
 not Herald's: it takes care of Services of type LoadBalancer without a class or with class heraldlb.io/herald
@@ -89,6 +93,7 @@ allocation: Allocated: has 198.51.100.0 of pool public
   That takes every node to be alive and its links to be usable; /state of the speaker on n2 knows.
   NoReadyEndpointOnNode: nothing, if the pods run elsewhere by intent; else look at the readiness of this node's pods
   NotOwner: nothing, if another node owns the address; else start the speakers of the nodes that can serve it
+  flow rescue: none: it is not announced by BGP
 `
 	if diff := cmp.Diff(want, text(t, s, "default/web")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -122,9 +127,36 @@ allocation: Allocated: has 198.51.100.0 of pool public
   NodeDraining: nothing, if the node shall leave; else remove the taint or the annotation that nodes.drainTaint and nodes.drainAnnotation name
   n2  no session with tor: addressFrom: the node has no annotation tor; set it to an IP address, or write the address down
   n3  no session with tor: addressFrom: the node has no annotation tor; set it to an IP address, or write the address down
+  flow rescue: auto, for TCP 80, 443; /state of a node's speaker tells whether it works there
 `
 	if diff := cmp.Diff(want, text(t, s, "default/web")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestFlowRescue(t *testing.T) {
+	tests := map[string]struct {
+		config string // replaces the pool's
+		change func(*explain.Saved)
+		want   string
+	}{
+		"on":                   {"", func(*explain.Saved) {}, "auto, for TCP 80, 443; /state of a node's speaker tells whether it works there"},
+		"switched off":         {", flowRescue: off", func(*explain.Saved) {}, "off: pool public has flowRescue: off"},
+		"at layer 2 alone":     {", announce: [l2]", func(*explain.Saved) {}, "none: it is not announced by BGP"},
+		"without TCP":          {"", func(s *explain.Saved) { s.Cluster.Services[0].Ports = s.Cluster.Services[0].Ports[:0] }, "none: it has no TCP port"},
+		"a cluster of one":     {"", func(s *explain.Saved) { s.Cluster.Nodes = s.Cluster.Nodes[:1] }, "none: there are no two nodes that may announce it"},
+		"an address of nobody": {"", func(s *explain.Saved) { s.Cluster.Services[0].Ingress[0] = netip.MustParseAddr("203.0.113.9") }, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := saved()
+			s.Config = strings.Replace(s.Config, "]}]\npeers", "]"+tt.config+"}]\npeers", 1)
+			tt.change(&s)
+			_, got, _ := strings.Cut(text(t, s, "default/web"), "\n  flow rescue: ")
+			if got = strings.TrimSpace(got); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 
