@@ -53,6 +53,8 @@ type Options struct {
 	// Took is told of the addresses that this node has begun to answer for at
 	// layer 2, one call for each Service. nil: nothing.
 	Took func(s cluster.Service, note string)
+	// Rescue is what an earlier speaker on this node remembered. nil: nothing.
+	Rescue plan.RescueMemory
 	// Fused is told that a mass withdrawal is held back. nil: nothing.
 	Fused func(note string)
 	// Joined is called when a member has come, or has come back: while it was
@@ -72,6 +74,7 @@ type Speaker struct {
 	drains     plan.DrainState
 	holds      plan.Holds
 	fused      plan.FuseState
+	rescue     plan.RescueMemory
 	applied    plan.Table
 	applies    bool // a table has been applied
 	failed     bool
@@ -92,7 +95,8 @@ type State struct {
 	Holds       plan.Holds
 	Fused       int       // addresses that are announced only because their withdrawal is held back
 	FusedSince  time.Time // zero: none is
-	Doubted     int       // endpoints and nodes that count as ready although the API server says otherwise
+	Rescue      plan.RescueMemory
+	Doubted     int // endpoints and nodes that count as ready although the API server says otherwise
 	Alive       []string
 	Drains      string        // why this node drains; empty: it does not
 	DrainTime   time.Duration // for how long, in the configuration in force
@@ -111,7 +115,7 @@ func New(o Options) (*Speaker, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Speaker{o: o, leaving: newLeaving()}
+	s := &Speaker{o: o, leaving: newLeaving(), rescue: o.Rescue}
 	s.state.Store(&State{Node: o.Node})
 	return s, nil
 }
@@ -203,6 +207,7 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 	table, again := s.decide(snapshot, now)
 	next := earlier(reconsider, again)
 	state.Table, state.Holds, state.Doubted, state.At = table, s.holds, s.doubts.Held(), now
+	state.Rescue = s.rescue
 	state.Fused, state.FusedSince = s.fused.Held(), s.fused.Since()
 	state.Alive = slices.Sorted(maps.Keys(s.alive))
 	if joined && s.o.Joined != nil {
@@ -230,13 +235,18 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 
 // decide is the table to announce now, and when to decide again without an event.
 func (s *Speaker) decide(snapshot cluster.Snapshot, now time.Time) (plan.Table, time.Time) {
-	var drained, damped, fused, lingers time.Time
-	t := plan.Compute(s.input(snapshot))
+	var drained, damped, fused, lingers, forgotten time.Time
+	in := s.input(snapshot)
+	t := plan.Compute(in)
 	t, s.drains, drained = s.drains.Drain(t, s.config.Nodes.DrainTime, now)
 	t, s.holds, damped = plan.Damp(s.holds, t, s.config.BGP.Weights, now)
 	t, fused = s.fuse(t, snapshot, now)
 	t, lingers = s.linger(t, snapshot.Services, now)
-	return t, earlier(earlier(drained, damped), earlier(fused, lingers))
+	t, s.rescue, forgotten = s.rescue.Remember(t, in, now)
+	for _, at := range []time.Time{damped, fused, lingers, forgotten} {
+		drained = earlier(drained, at)
+	}
+	return t, drained
 }
 
 // fuse holds a mass withdrawal back that neither a new configuration nor the
@@ -341,6 +351,11 @@ func (s *Speaker) logChange(t plan.Table) {
 	}
 	for k := range before {
 		s.o.Log.Info("route withdrawn", "prefix", k.prefix, "peer", k.peer)
+	}
+	for _, p := range t.Refused {
+		if !slices.Contains(s.applied.Refused, p) {
+			s.o.Log.Warn("peer refused", "peer", p.Name, "problem", p.Problem)
+		}
 	}
 	s.logClaims(t)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/internal/config"
 	"github.com/heraldlb/herald/speaker/forwarding"
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // version is that of the file's format. A file of another one is not read.
@@ -34,6 +35,7 @@ type State struct {
 	Config    string // accepted, as published
 	Snapshot  cluster.Snapshot
 	Forwarded []forwarding.Key
+	Rescue    plan.RescueMemory
 }
 
 // errNone: there is no file, as on a new node.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/speaker/forwarding"
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // away is an API server that may be away.
@@ -61,7 +62,7 @@ func TestTheNextSpeakerGoesOn(t *testing.T) {
 	first := newAway()
 	first.synced.Store(true)
 	forwarded := []forwarding.Key{{Service: "default/web", Family: cluster.IPv4}}
-	run(t, first, o).Save(forwarded)
+	run(t, first, o).Save(forwarded, plan.RescueMemory{"public": {Now: []string{"n1"}}})
 	waitFile(t, o.File)
 
 	second := newAway()
@@ -83,6 +84,9 @@ func TestTheNextSpeakerGoesOn(t *testing.T) {
 	}
 	if !reflect.DeepEqual(s.Forwarded(), forwarded) {
 		t.Errorf("forwarded %v, want %v", s.Forwarded(), forwarded)
+	}
+	if m := s.Rescue(); len(m["public"].Now) != 1 {
+		t.Errorf("remembered %+v, want the node n1 of pool public", m)
 	}
 	second.synced.Store(true)
 	if got, _ := s.Snapshot(); len(got.Services) != 2 || !s.Resumed().IsZero() {

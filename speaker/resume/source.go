@@ -9,6 +9,7 @@ import (
 
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/speaker/forwarding"
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // The times of a Source.
@@ -91,19 +92,32 @@ func (s *Source) Resumed() time.Time {
 // Forwarded is what this node forwarded at the end of the last speaker, if it has
 // not been rebooted since.
 func (s *Source) Forwarded() []forwarding.Key {
-	if s.o.File == "" {
-		return nil
-	}
-	st, err := load(s.o.File, s.o.Node)
+	st, err := s.load()
 	if err != nil || s.o.BootID == "" || st.BootID != s.o.BootID {
 		return nil
 	}
 	return st.Forwarded
 }
 
+// Rescue is what the last speaker remembered of who announced what.
+func (s *Source) Rescue() plan.RescueMemory {
+	st, err := s.load()
+	if err != nil {
+		return nil
+	}
+	return st.Rescue.Resume(st.Saved, time.Now())
+}
+
+func (s *Source) load() (State, error) {
+	if s.o.File == "" {
+		return State{}, errNone
+	}
+	return load(s.o.File, s.o.Node)
+}
+
 // Save notes what the next speaker would need. It is written soon, and at the
 // end of Run.
-func (s *Source) Save(forwarded []forwarding.Key) {
+func (s *Source) Save(forwarded []forwarding.Key, rescue plan.RescueMemory) {
 	snapshot, synced := s.Cluster.Snapshot()
 	text, ok := s.Cluster.Config()
 	if s.o.File == "" || !synced || !ok {
@@ -111,7 +125,7 @@ func (s *Source) Save(forwarded []forwarding.Key) {
 	}
 	st := State{
 		Node: s.o.Node, BootID: s.o.BootID, Saved: time.Now(), Config: text,
-		Snapshot: relevant(snapshot), Forwarded: forwarded,
+		Snapshot: relevant(snapshot), Forwarded: forwarded, Rescue: rescue,
 	}
 	select {
 	case <-s.news:
@@ -169,7 +183,7 @@ func (s *Source) stepIn() {
 	if _, synced := s.Cluster.Snapshot(); synced || s.o.File == "" {
 		return
 	}
-	st, err := load(s.o.File, s.o.Node)
+	st, err := s.load()
 	if err == nil {
 		_, err = usable(st, time.Now())
 	}
