@@ -91,8 +91,7 @@ func frrSeesDrain(t *testing.T, a netip.Addr) error {
 }
 
 // TestPathsFollowThePods gives a node more pods and takes them away again, while
-// clients open connections all the time. A path must not be there before its
-// alias is, nor after.
+// clients open connections all the time, which must not notice.
 func TestPathsFollowThePods(t *testing.T) {
 	ctx := t.Context()
 	permit(t)
