@@ -84,12 +84,12 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 func (n *node) options() speaker.Options {
 	so := speaker.Options{
 		Node: n.o.node, Source: n.source, Announcers: []speaker.Announcer{replicas{n.aliases, n.bgp}}, Forwarding: n.prober, Gateways: n.gateway,
-		Log: n.log, Took: took(n.client),
+		Log: n.log, Took: took(n.client), Rescue: n.source.Rescue(),
 		// Like the kubelet, a Node's Events name it by its name.
 		Fused: func(note string) {
 			n.client.Event(cluster.Ref{Kind: "Node", Name: n.o.node, UID: n.o.node}, kube.Warning, "WithdrawalHeld", note)
 		},
-		Applied: func(speaker.State, error) { n.source.Save(n.prober.Open()) },
+		Applied: func(speaker.State, error) { n.source.Save(n.prober.Open(), n.speaker.State().Rescue) },
 	}
 	if ll := n.layer2; ll != nil {
 		so.Announcers = append(so.Announcers, ll.announcer)
