@@ -1,5 +1,6 @@
 // Package dataplane watches this host's links and addresses, and tells which
-// links can carry an address at layer 2. It changes nothing on the host.
+// links can carry an address at layer 2. What it changes on the host is its own:
+// alias addresses, the nftables tables named herald, and a tunnel between nodes.
 package dataplane
 
 import (
