@@ -93,10 +93,10 @@ type State struct {
 	ConfigError string     // why a newer one is not in force; empty: it is
 	Table       plan.Table // as applied, with the weights announced
 	Holds       plan.Holds
-	Fused       int       // addresses that are announced only because their withdrawal is held back
-	FusedSince  time.Time // zero: none is
-	Rescue      plan.RescueMemory
-	Doubted     int // endpoints and nodes that count as ready although the API server says otherwise
+	Fused       int               // addresses that are announced only because their withdrawal is held back
+	FusedSince  time.Time         // zero: none is
+	Remembered  plan.RescueMemory // who announced what, for flow rescue
+	Doubted     int               // endpoints and nodes that count as ready although the API server says otherwise
 	Alive       []string
 	Drains      string        // why this node drains; empty: it does not
 	DrainTime   time.Duration // for how long, in the configuration in force
@@ -207,7 +207,7 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 	table, again := s.decide(snapshot, now)
 	next := earlier(reconsider, again)
 	state.Table, state.Holds, state.Doubted, state.At = table, s.holds, s.doubts.Held(), now
-	state.Rescue = s.rescue
+	state.Remembered = s.rescue
 	state.Fused, state.FusedSince = s.fused.Held(), s.fused.Since()
 	state.Alive = slices.Sorted(maps.Keys(s.alive))
 	if joined && s.o.Joined != nil {

@@ -54,6 +54,10 @@ var (
 		"Addresses that are announced only because a mass withdrawal is held back.", nil, nil)
 	resumed = prometheus.NewDesc("herald_speaker_resumed",
 		"1 while this speaker announces a saved state, because the API server has not answered since it began.", nil, nil)
+	rescueOn = prometheus.NewDesc("herald_rescue_on",
+		"1 while connections that reach the wrong node are led back; /state says why not.", nil, nil)
+	rescuePackets = prometheus.NewDesc("herald_rescue_packets_total",
+		"Packets of flow rescue, since the tables were made: asked about, claims received, directed to their owner, given up, dropped by the limit.", []string{"what"}, nil)
 	claims = prometheus.NewDesc("herald_l2_addresses",
 		"Addresses that this node answers for at layer 2.", nil, nil)
 	rivals = prometheus.NewDesc("herald_l2_rivals",
@@ -67,7 +71,7 @@ var (
 )
 
 func (o observed) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, fuseHeld, resumed, claims, rivals, conflicts, membersAlive, memberDeaths} {
+	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, fuseHeld, resumed, rescueOn, rescuePackets, claims, rivals, conflicts, membersAlive, memberDeaths} {
 		ch <- d
 	}
 }
@@ -90,6 +94,14 @@ func (o observed) Collect(ch chan<- prometheus.Metric) {
 	gauge(notForwarded, float64(len(o.prober.State().Pending)))
 	gauge(fuseHeld, float64(st.Fused))
 	gauge(resumed, flag01(!o.source.Resumed().IsZero()))
+	rescue := o.rescuer.State()
+	gauge(rescueOn, flag01(rescue.On))
+	for what, n := range map[string]uint64{
+		"asked": rescue.Counters.Asked, "claimed": rescue.Counters.Claimed, "directed": rescue.Counters.Directed,
+		"given_up": rescue.Counters.GivenUp, "limited": rescue.Counters.Limited,
+	} {
+		ch <- prometheus.MustNewConstMetric(rescuePackets, prometheus.CounterValue, float64(n), what)
+	}
 	gauge(peersRefused, float64(len(st.Table.Refused)))
 	for _, p := range o.bgp.Peers() {
 		at := ""

@@ -33,6 +33,7 @@ type node struct {
 	prober  *forwarding.Prober
 	gateway gateways
 	aliases *dataplane.Aliases
+	rescuer *rescuer
 	bgp     *bgp.Announcer
 	layer2  *layer2 // nil: off
 	speaker *speaker.Speaker
@@ -52,7 +53,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.aliases = dataplane.NewAliases(log)
+	n.aliases, n.rescuer = dataplane.NewAliases(log), newRescuer(log)
 	n.gateway = gateways{dataplane.NewGatewayWatcher(log)}
 	n.prober.Know(n.source.Forwarded())
 	n.bgp, err = bgp.New(bgp.Options{Log: log, Password: n.password})
@@ -83,13 +84,13 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 
 func (n *node) options() speaker.Options {
 	so := speaker.Options{
-		Node: n.o.node, Source: n.source, Announcers: []speaker.Announcer{replicas{n.aliases, n.bgp}}, Forwarding: n.prober, Gateways: n.gateway,
+		Node: n.o.node, Source: n.source, Announcers: []speaker.Announcer{n.rescuer, replicas{n.aliases, n.bgp}}, Forwarding: n.prober, Gateways: n.gateway,
 		Log: n.log, Took: took(n.client), Rescue: n.source.Rescue(),
 		// Like the kubelet, a Node's Events name it by its name.
 		Fused: func(note string) {
 			n.client.Event(cluster.Ref{Kind: "Node", Name: n.o.node, UID: n.o.node}, kube.Warning, "WithdrawalHeld", note)
 		},
-		Applied: func(speaker.State, error) { n.source.Save(n.prober.Open(), n.speaker.State().Rescue) },
+		Applied: func(speaker.State, error) { n.source.Save(n.prober.Open(), n.speaker.State().Remembered) },
 	}
 	if ll := n.layer2; ll != nil {
 		so.Announcers = append(so.Announcers, ll.announcer)
@@ -103,7 +104,7 @@ func (n *node) options() speaker.Options {
 // learn of it: others shall take over what we announce while we still do.
 func (n *node) run(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		n.watcher.Run, n.client.RunEvents, n.source.Run, n.prober.Run, n.gateway.Run, n.bgp.Run, n.speaker.Run, n.server.Run,
+		n.watcher.Run, n.client.RunEvents, n.source.Run, n.prober.Run, n.gateway.Run, n.rescuer.Run, n.bgp.Run, n.speaker.Run, n.server.Run,
 	}
 	if n.layer2 != nil {
 		parts = append(parts, n.layer2.parts()...)
@@ -122,7 +123,8 @@ func (n *node) run(ctx context.Context) error {
 	stop()
 	err := errors.Join(left, g.Wait())
 	if forGood {
-		err = errors.Join(err, n.aliases.Keep(context.WithoutCancel(ctx), nil))
+		ctx = context.WithoutCancel(ctx)
+		err = errors.Join(err, n.aliases.Keep(ctx, nil), n.rescuer.leave(ctx))
 	}
 	return err
 }

@@ -1,0 +1,173 @@
+package rescue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/e2e/internal/flows"
+	"github.com/heraldlb/herald/e2e/lab"
+	"github.com/heraldlb/herald/e2e/stage"
+)
+
+var (
+	all       = map[string]int{"n1": 33, "n2": 33, "n3": 33}
+	withoutN2 = map[string]int{"n1": 50, "n3": 50}
+)
+
+// serve creates a Service with a pod on each node.
+func serve(t *testing.T, name string) []netip.Addr {
+	t.Helper()
+	must(t, herald.RunPods(t.Context(), name, map[string]int{"n1": 1, "n2": 1, "n3": 1}))
+	must(t, herald.Create(t.Context(), stage.Service{Name: name}))
+	addrs, err := herald.WaitAddrs(t.Context(), name, 2)
+	must(t, err)
+	waitWeights(t, addrs, all)
+	for _, a := range addrs {
+		var first flows.First
+		must(t, herald.Run(t.Context(), lab.Ext, &first, "flows", "probe", "--until-first-success", "--duration", "20s", "--target", target(a)))
+	}
+	return addrs
+}
+
+func target(a netip.Addr) string { return netip.AddrPortFrom(a, 80).String() }
+
+func waitWeights(t *testing.T, addrs []netip.Addr, want map[string]int) {
+	t.Helper()
+	for _, a := range addrs {
+		must(t, herald.WaitWeights(t.Context(), 30*time.Second, a, want))
+	}
+}
+
+// hold keeps 200 connections to each address, with a request every 100 ms, while
+// something happens, and for a while after.
+func hold(t *testing.T, addrs []netip.Addr, do func()) []flows.Hold {
+	t.Helper()
+	got := make([]flows.Hold, len(addrs))
+	errs := make([]error, len(addrs))
+	var wg sync.WaitGroup
+	for i, a := range addrs {
+		wg.Go(func() {
+			errs[i] = herald.Run(t.Context(), lab.Ext, &got[i], "flows", "hold", "--duration", "14s", "--target", target(a))
+		})
+	}
+	time.Sleep(2 * time.Second)
+	do()
+	wg.Wait()
+	for i, err := range errs {
+		must(t, err)
+		if got[i].Established != got[i].Connections || got[i].Connections == 0 {
+			t.Fatalf("%d of %d connections to %s", got[i].Established, got[i].Connections, addrs[i])
+		}
+	}
+	return got
+}
+
+// rescueState is the part of /state that this package is about.
+type rescueState struct {
+	Rescue struct {
+		On    bool
+		Why   string
+		Peers []string
+	}
+}
+
+// configure turns the rescue on or off and waits until every node says so.
+func configure(t *testing.T, on bool) {
+	t.Helper()
+	text := stage.Config
+	if !on {
+		text = strings.Replace(text, "- name: public\n", "- name: public\n  flowRescue: off\n", 1)
+	}
+	must(t, herald.Configure(t.Context(), text))
+	for _, n := range herald.Nodes() {
+		must(t, stage.Wait(t.Context(), 30*time.Second, func() error {
+			out, err := herald.Exec(t.Context(), n.Name, "curl", "-s", "http://127.0.0.1:7473/state")
+			var st rescueState
+			if err == nil {
+				err = json.Unmarshal([]byte(out), &st)
+			}
+			if err == nil && (st.Rescue.On != on || on && len(st.Rescue.Peers) < 2) {
+				err = fmt.Errorf("%s: on is %v, want %v; %s; peers %v", n.Name, st.Rescue.On, on, st.Rescue.Why, st.Rescue.Peers)
+			}
+			return err
+		}))
+	}
+}
+
+// Each event moves connections to nodes that do not know them. With rescue none
+// breaks; without, the number is printed and shows that the event was one.
+func TestNoConnectionBreaks(t *testing.T) {
+	ctx := t.Context()
+	addrs := serve(t, "kept")
+	drain := func(t *testing.T) {
+		_, err := herald.Kubectl(ctx, "annotate", "node", "n2", "heraldlb.io/drain=true")
+		must(t, err)
+		waitWeights(t, addrs, withoutN2)
+	}
+	undrain := func(t *testing.T) {
+		_, err := herald.Kubectl(ctx, "annotate", "node", "n2", "heraldlb.io/drain-")
+		must(t, err)
+		waitWeights(t, addrs, all)
+	}
+	t.Cleanup(func() { _, _ = herald.Kubectl(context.Background(), "annotate", "node", "n2", "heraldlb.io/drain-") })
+	for _, on := range []bool{false, true} {
+		configure(t, on)
+		for _, event := range []struct {
+			desc string
+			do   func(*testing.T)
+		}{
+			{"a node drains, its pods live on", drain},
+			{"a node is added", undrain},
+			{"a pod is added, and weights change", func(t *testing.T) {
+				name := fmt.Sprintf("kept-more-%v", on)
+				must(t, herald.RunPod(ctx, lab.PodSpec{Name: name, Node: "n1", Labels: map[string]string{"app": "kept"}}))
+				waitWeights(t, addrs, map[string]int{"n1": 50, "n2": 25, "n3": 25})
+			}},
+		} {
+			t.Run(fmt.Sprintf("rescue %v: %s", on, event.desc), func(t *testing.T) {
+				for i, h := range hold(t, addrs, func() { event.do(t) }) {
+					t.Logf("%s: %d of %d connections broken %v", addrs[i], h.Broken, h.Established, h.Kinds)
+					if on && h.Broken > 0 {
+						t.Errorf("%s: %d of %d connections broken, want none", addrs[i], h.Broken, h.Established)
+					}
+					if !on && h.Broken < 20 {
+						t.Errorf("%s: only %d broken without rescue: the event moves nothing", addrs[i], h.Broken)
+					}
+				}
+			})
+		}
+		must(t, herald.RemovePod(ctx, fmt.Sprintf("kept-more-%v", on)))
+		waitWeights(t, addrs, all)
+	}
+}
+
+// A node that dies takes its own connections along, and no other's.
+func TestANodeDies(t *testing.T) {
+	ctx := t.Context()
+	addrs := serve(t, "death")
+	configure(t, true)
+	for i, h := range hold(t, addrs, func() { must(t, herald.PowerOff(ctx, "n2")) }) {
+		own := 0
+		for _, p := range h.Pods {
+			if p.Node == "n2" {
+				own += p.Established
+			} else if p.Broken > 0 {
+				t.Errorf("%s: %d connections of %s on %s broken, want none", addrs[i], p.Broken, p.Pod, p.Node)
+			}
+		}
+		t.Logf("%s: %d of %d connections broken %v, %d were the dead node's", addrs[i], h.Broken, h.Established, h.Kinds, own)
+		if h.Broken != own {
+			t.Errorf("%s: %d broken, want the %d of the dead node", addrs[i], h.Broken, own)
+		}
+	}
+	must(t, herald.PowerOn(ctx, "n2"))
+	must(t, herald.WaitReplicas(ctx))
+	must(t, herald.WaitPods(ctx, 60*time.Second, "death-n2-0"))
+	waitWeights(t, addrs, all)
+}
