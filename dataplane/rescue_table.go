@@ -15,14 +15,15 @@ import (
 
 // How long things are remembered, and how much of it.
 const (
-	// A question that nobody answers is asked again for a second, in which a
-	// client sends two or three times. Then the packet goes where it would have
-	// gone without us, where it is reset.
-	askingFor = time.Second
+	// A question that nobody answers is asked again for a while, in which a client
+	// sends three times (at 0, 0.2 and 0.6 s). Then, at 1.4 s, the packet goes
+	// where it would have gone without us, where it is reset.
+	askingFor = 700 * time.Millisecond
 	askedFor  = 10 * time.Second
-	// An owner claims again while packets reach it, so that its death is noticed.
-	claimEvery = 500 * time.Millisecond
-	freshFor   = time.Second
+	// An owner claims again while packets reach it, so that its death is noticed:
+	// by 0.6 s its claim is old, and it is asked until before 1.4 s as well.
+	freshFor   = 500 * time.Millisecond
+	claimEvery = 400 * time.Millisecond
 	// A connection that was silent for longer is sought among all peers again.
 	ownerFor = time.Minute
 	// askLimit a second is less than askSize divided by askedFor, so that bogus
