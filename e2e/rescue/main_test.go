@@ -5,6 +5,7 @@ package rescue
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,23 +13,39 @@ import (
 	"github.com/heraldlb/herald/e2e/stage"
 )
 
-var herald *stage.Stage
+var (
+	herald *stage.Stage
+	// proxyMode is kube-proxy's. In iptables mode only what differs is tested.
+	proxyMode string
+)
 
+// config has BFD, so that a dead node is found before its connections time out.
+var config = strings.Replace(stage.Config, "  keepaliveTime: 3s\n", "  keepaliveTime: 3s\n  bfdProfile: default\n", 1)
+
+// TestMain runs the tests on two labs, one after the other.
 func TestMain(m *testing.M) {
-	os.Exit(stage.Main(stage.Suite{
-		Number: 56, AtMost: 15 * time.Minute,
-		Install: func(ctx context.Context, l *lab.Lab) (*stage.Stage, error) {
-			s := &stage.Stage{Lab: l}
-			if err := s.Manifests(ctx, "overlays/flow-rescue"); err != nil {
-				return nil, err
-			}
-			if err := s.Configure(ctx, stage.Config); err != nil {
-				return nil, err
-			}
-			return s, s.WaitInstalled(ctx)
-		},
-		Run: func(s *stage.Stage) int { herald = s; return m.Run() },
-	}))
+	code := 0
+	for i, mode := range []string{"nftables", "iptables"} {
+		proxyMode = mode
+		code = max(code, stage.Main(stage.Suite{
+			Number: 56 + i, AtMost: 15 * time.Minute,
+			Options: lab.Options{BFD: true, ProxyMode: mode},
+			Install: install,
+			Run:     func(s *stage.Stage) int { herald = s; return m.Run() },
+		}))
+	}
+	os.Exit(code)
+}
+
+func install(ctx context.Context, l *lab.Lab) (*stage.Stage, error) {
+	s := &stage.Stage{Lab: l}
+	if err := s.Manifests(ctx, "overlays/flow-rescue"); err != nil {
+		return nil, err
+	}
+	if err := s.Configure(ctx, config); err != nil {
+		return nil, err
+	}
+	return s, s.WaitInstalled(ctx)
 }
 
 func must(t *testing.T, err error) {

@@ -46,14 +46,15 @@ func waitWeights(t *testing.T, addrs []netip.Addr, want map[string]int) {
 
 // hold keeps 200 connections to each address, with a request every 100 ms, while
 // something happens, and for a while after.
-func hold(t *testing.T, addrs []netip.Addr, do func()) []flows.Hold {
+func hold(t *testing.T, addrs []netip.Addr, do func(), more ...string) []flows.Hold {
 	t.Helper()
 	got := make([]flows.Hold, len(addrs))
 	errs := make([]error, len(addrs))
 	var wg sync.WaitGroup
 	for i, a := range addrs {
 		wg.Go(func() {
-			errs[i] = herald.Run(t.Context(), lab.Ext, &got[i], "flows", "hold", "--duration", "14s", "--target", target(a))
+			argv := append([]string{"flows", "hold", "--duration", "12s", "--timeout", "5s", "--target", target(a)}, more...)
+			errs[i] = herald.Run(t.Context(), lab.Ext, &got[i], argv...)
 		})
 	}
 	time.Sleep(2 * time.Second)
@@ -80,7 +81,7 @@ type rescueState struct {
 // configure turns the rescue on or off and waits until every node says so.
 func configure(t *testing.T, on bool) {
 	t.Helper()
-	text := stage.Config
+	text := config
 	if !on {
 		text = strings.Replace(text, "- name: public\n", "- name: public\n  flowRescue: off\n", 1)
 	}
@@ -117,6 +118,9 @@ func TestNoConnectionBreaks(t *testing.T) {
 	}
 	t.Cleanup(func() { _, _ = herald.Kubectl(context.Background(), "annotate", "node", "n2", "heraldlb.io/drain-") })
 	for _, on := range []bool{false, true} {
+		if !on && proxyMode != "nftables" {
+			continue
+		}
 		configure(t, on)
 		for _, event := range []struct {
 			desc string
@@ -128,6 +132,10 @@ func TestNoConnectionBreaks(t *testing.T) {
 				name := fmt.Sprintf("kept-more-%v", on)
 				must(t, herald.RunPod(ctx, lab.PodSpec{Name: name, Node: "n1", Labels: map[string]string{"app": "kept"}}))
 				waitWeights(t, addrs, map[string]int{"n1": 50, "n2": 25, "n3": 25})
+			}},
+			{"the pod goes again", func(t *testing.T) {
+				must(t, herald.SetReady(ctx, fmt.Sprintf("kept-more-%v", on), false))
+				waitWeights(t, addrs, all)
 			}},
 		} {
 			t.Run(fmt.Sprintf("rescue %v: %s", on, event.desc), func(t *testing.T) {
@@ -147,12 +155,36 @@ func TestNoConnectionBreaks(t *testing.T) {
 	}
 }
 
-// A node that dies takes its own connections along, and no other's.
+// Thousands of connections move at once.
+func TestThousandsOfConnections(t *testing.T) {
+	if proxyMode != "nftables" {
+		return
+	}
+	ctx := t.Context()
+	addrs := serve(t, "thousands")[:1]
+	configure(t, true)
+	t.Cleanup(func() { _, _ = herald.Kubectl(context.Background(), "annotate", "node", "n2", "heraldlb.io/drain-") })
+	h := hold(t, addrs, func() {
+		_, err := herald.Kubectl(ctx, "annotate", "node", "n2", "heraldlb.io/drain=true")
+		must(t, err)
+		waitWeights(t, addrs, withoutN2)
+	}, "-n", "4000", "--interval", "500ms")[0]
+	t.Logf("%d of %d connections broken %v, %d requests", h.Broken, h.Established, h.Kinds, h.Requests)
+	if h.Broken > 0 {
+		t.Errorf("%d of %d connections broken, want none", h.Broken, h.Established)
+	}
+}
+
+// A node that dies takes its own connections along, and no other's. They are told.
 func TestANodeDies(t *testing.T) {
 	ctx := t.Context()
 	addrs := serve(t, "death")
 	configure(t, true)
-	for i, h := range hold(t, addrs, func() { must(t, herald.PowerOff(ctx, "n2")) }) {
+	var died time.Time
+	for i, h := range hold(t, addrs, func() {
+		died = time.Now()
+		must(t, herald.PowerOff(ctx, "n2"))
+	}) {
 		own := 0
 		for _, p := range h.Pods {
 			if p.Node == "n2" {
@@ -161,13 +193,46 @@ func TestANodeDies(t *testing.T) {
 				t.Errorf("%s: %d connections of %s on %s broken, want none", addrs[i], p.Broken, p.Pod, p.Node)
 			}
 		}
-		t.Logf("%s: %d of %d connections broken %v, %d were the dead node's", addrs[i], h.Broken, h.Established, h.Kinds, own)
-		if h.Broken != own {
-			t.Errorf("%s: %d broken, want the %d of the dead node", addrs[i], h.Broken, own)
+		if h.LastBroken == nil || h.Broken != own || own == 0 {
+			t.Fatalf("%s: %d broken, want the %d of the dead node", addrs[i], h.Broken, own)
+		}
+		told := h.LastBroken.Sub(died)
+		t.Logf("%s: %d of %d connections broken %v, %d were the dead node's; the last was told after %s", addrs[i], h.Broken, h.Established, h.Kinds, own, told)
+		// BFD takes up to 0.9 s to find the node dead; then it is 2 s.
+		if h.Kinds["reset"] != own || told > 3*time.Second {
+			t.Errorf("%s: broken by %v, the last after %s: want a reset within 3 s", addrs[i], h.Kinds, told)
 		}
 	}
 	must(t, herald.PowerOn(ctx, "n2"))
 	must(t, herald.WaitReplicas(ctx))
 	must(t, herald.WaitPods(ctx, 60*time.Second, "death-n2-0"))
+	waitWeights(t, addrs, all)
+}
+
+// A speaker that is killed leaves the tables to the next one, which keeps what
+// they hold.
+func TestASpeakerIsKilledMeanwhile(t *testing.T) {
+	ctx := t.Context()
+	addrs := serve(t, "meanwhile")
+	configure(t, true)
+	t.Cleanup(func() { _, _ = herald.Kubectl(context.Background(), "annotate", "node", "n2", "heraldlb.io/drain-") })
+	pods, err := herald.HeraldPods(ctx, "speaker")
+	must(t, err)
+	for i, h := range hold(t, addrs, func() {
+		_, err := herald.Kubectl(ctx, "annotate", "node", "n2", "heraldlb.io/drain=true")
+		must(t, err)
+		waitWeights(t, addrs, withoutN2)
+		for _, p := range pods {
+			must(t, herald.KillPod(p))
+		}
+	}) {
+		t.Logf("%s: %d of %d connections broken %v", addrs[i], h.Broken, h.Established, h.Kinds)
+		if h.Broken > 0 {
+			t.Errorf("%s: %d of %d connections broken, want none", addrs[i], h.Broken, h.Established)
+		}
+	}
+	must(t, herald.WaitReplicas(ctx))
+	_, err = herald.Kubectl(ctx, "annotate", "node", "n2", "heraldlb.io/drain-")
+	must(t, err)
 	waitWeights(t, addrs, all)
 }
