@@ -37,7 +37,7 @@ func Neighbours(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]Neighbo
 		if err := lookUp(links, found); err != nil {
 			return nil, err
 		}
-		if len(found) == len(links) || time.Now().After(end) || ctx.Err() != nil {
+		if len(found) == len(links) || time.Now().After(end) || done(ctx) {
 			return found, nil
 		}
 		if poked {
@@ -51,6 +51,8 @@ func Neighbours(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]Neighbo
 		poked = true
 	}
 }
+
+func done(ctx context.Context) bool { return ctx.Err() != nil }
 
 // onLink are the interfaces of the addresses that need no gateway.
 func onLink(addrs []netip.Addr) (map[netip.Addr]netlink.Link, error) {
@@ -72,12 +74,12 @@ func onLink(addrs []netip.Addr) (map[netip.Addr]netlink.Link, error) {
 }
 
 func lookUp(links map[netip.Addr]netlink.Link, found map[netip.Addr]Neighbour) error {
-	done := map[int]bool{}
+	listed := map[int]bool{}
 	for _, l := range links {
-		if done[l.Attrs().Index] {
+		if listed[l.Attrs().Index] {
 			continue
 		}
-		done[l.Attrs().Index] = true
+		listed[l.Attrs().Index] = true
 		list, err := netlink.NeighList(l.Attrs().Index, netlink.FAMILY_ALL)
 		if err != nil {
 			return fmt.Errorf("list neighbours of %s: %w", l.Attrs().Name, err)

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// rescueEvents are what moves connections from node to node. before are the
-// router's weights when they are opened.
-var rescueEvents = []struct {
+// rescueEvent is something that moves connections from node to node. before are
+// the router's weights when they are opened.
+type rescueEvent struct {
 	what          string
 	before, after []int
-	do            func(*rescueLab)
-	undo          func(*rescueLab)
-}{
+	do, undo      func(*rescueLab)
+}
+
+var rescueEvents = []rescueEvent{
 	{"node added", []int{1, 1, 1}, []int{1, 1, 1, 1}, nil, nil},
 	{"node added, weights changed", []int{1, 1, 1}, []int{1, 2, 3, 2}, nil, nil},
 	{"weights changed", []int{1, 1, 1}, []int{3, 1, 2}, nil, nil},
@@ -38,31 +39,7 @@ func (l *rescueLab) families(n int) (v4, v6 []*rescueClient) {
 func TestRescue(t *testing.T) {
 	l := newRescueLab(t, 0, 0, 0, 0)
 	for _, e := range rescueEvents {
-		t.Run(e.what, func(t *testing.T) {
-			for _, on := range []bool{false, true} {
-				l.rescue(on)
-				l.weights(e.before...)
-				v4, v6 := l.families(connections)
-				since := time.Now()
-				if e.do != nil {
-					e.do(l)
-				}
-				l.weights(e.after...)
-				time.Sleep(map[bool]time.Duration{false: 1500 * time.Millisecond, true: 3 * time.Second}[on])
-				got4, got6 := judge(v4, since), judge(v6, since)
-				t.Logf("rescue %t: broken IPv4 %d, IPv6 %d of %d each; %+v", on, got4.broken(), got6.broken(), connections, l.counters())
-				if n := min(got4.broken(), got6.broken()); !on && n <= 20 {
-					t.Errorf("without rescue only %d are broken, so this shows nothing", n)
-				}
-				if n := got4.broken() + got6.broken(); on && n > 0 {
-					t.Errorf("%d are broken: IPv4 %+v, IPv6 %+v", n, got4, got6)
-				}
-				closeAll(v4, v6)
-				if e.undo != nil {
-					e.undo(l)
-				}
-			}
-		})
+		t.Run(e.what, func(t *testing.T) { l.move(t, e) })
 	}
 	t.Run("node dead", func(t *testing.T) { l.death(t, 2500*time.Millisecond, func() {}) })
 	t.Run("one event after the other, then node dead", func(t *testing.T) {
@@ -76,7 +53,56 @@ func TestRescue(t *testing.T) {
 	})
 	t.Run("conntrack takes up nothing", func(t *testing.T) { l.strict(t) })
 	t.Run("uploads", func(t *testing.T) { l.uploads(t, []int{1, 1, 1}, []int{0, 0, 0, 1}) })
-	t.Run("ICMP errors", func(t *testing.T) { l.smallPath(t) })
+	t.Run("ICMP errors", func(t *testing.T) { l.smallPath(t, []int{1, 1, 1}) })
+}
+
+// move has an event happen without rescue and with it.
+func (l *rescueLab) move(t *testing.T, e rescueEvent) {
+	for _, on := range []bool{false, true} {
+		l.rescue(on)
+		l.weights(e.before...)
+		v4, v6 := l.families(connections)
+		since := time.Now()
+		if e.do != nil {
+			e.do(l)
+		}
+		l.weights(e.after...)
+		time.Sleep(map[bool]time.Duration{false: 1300 * time.Millisecond, true: 2500 * time.Millisecond}[on])
+		got4, got6 := judge(v4, since), judge(v6, since)
+		t.Logf("rescue %t: broken IPv4 %d, IPv6 %d of %d each; %+v", on, got4.broken(), got6.broken(), connections, l.counters())
+		if !on && min(got4.broken(), got6.broken()) <= 20 {
+			t.Error("without rescue too few are broken, so this shows nothing")
+		}
+		if n := got4.broken() + got6.broken(); on && n > 0 {
+			t.Errorf("%d are broken: IPv4 %+v, IPv6 %+v", n, got4, got6)
+		}
+		closeAll(v4, v6)
+		if e.undo != nil {
+			e.undo(l)
+		}
+	}
+}
+
+// TestRescueOverSubnets has two nodes each in two subnets. Strict filters of
+// senders are on, as in many hosts.
+func TestRescueOverSubnets(t *testing.T) {
+	l := newRescueLab(t, 0, 0, 1, 1)
+	for _, n := range l.nodes {
+		n.Run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1")
+	}
+	e := rescueEvents[1]
+	t.Run(e.what, func(t *testing.T) { l.move(t, e) })
+	t.Run("uploads", func(t *testing.T) { l.uploads(t, []int{1, 1}, []int{0, 0, 0, 1}) })
+	t.Run("ICMP errors", func(t *testing.T) { l.smallPath(t, []int{1, 1}) })
+	for _, n := range l.nodes {
+		inside(t, n.Node, func() {
+			if err := NewOverlay(nil).Remove(t.Context(), l.overlay(n)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	l.underlay6 = true
+	t.Run(e.what+", overlay over IPv6", func(t *testing.T) { l.move(t, e) })
 }
 
 // death opens connections, does something that none may notice, and cuts a node
@@ -160,14 +186,14 @@ func (l *rescueLab) uploads(t *testing.T, before, after []int) {
 
 // smallPath lets no full segment pass to the client. The router's errors reach a
 // node that does not know the connection.
-func (l *rescueLab) smallPath(t *testing.T) {
+func (l *rescueLab) smallPath(t *testing.T, before []int) {
 	l.rescue(true)
 	l.router.Run("ip", "link", "set", "eth0", "mtu", "1400")
 	defer l.router.Run("ip", "link", "set", "eth0", "mtu", "1500")
 	last := l.nodes[len(l.nodes)-1]
 	for _, f := range []struct{ family, vip string }{{"ip", vip4}, {"ip6", vip6}} {
 		for _, on := range []bool{false, true} {
-			l.weights(1, 1, 1)
+			l.weights(before...)
 			c := l.dial(f.vip, 1)[0]
 			if _, err := ask(c, '.'); err != nil {
 				t.Fatal(err)

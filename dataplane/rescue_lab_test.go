@@ -3,6 +3,7 @@ package dataplane
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,7 +28,8 @@ type rescueLab struct {
 	t              *testing.T
 	client, router *netlab.Node
 	nodes          []*rescueNode
-	ports          int // of the client, that have been used
+	underlay6      bool // the overlay's
+	ports          int  // of the client, that have been used
 }
 
 type rescueNode struct {
@@ -110,12 +112,37 @@ func (n *rescueNode) cut(off bool) {
 	n.lan.Run("bridge", "link", "set", "dev", n.port, "state", map[bool]string{true: "0", false: "3"}[off])
 }
 
-// spec is what a node's rescue needs of the others on its segment.
+// spec is what a node's rescue needs of the others: on its segment, or over the
+// overlay.
 func (l *rescueLab) spec(of *rescueNode) RescueSpec {
 	s := RescueSpec{Services: []RescueService{service(vip4, 80), service(vip6, 80)}}
+	overlay := l.overlay(of)
 	for _, n := range l.nodes {
-		if n != of && n.subnet == of.subnet {
+		switch {
+		case n == of:
+		case n.subnet == of.subnet:
 			s.Peers = append(s.Peers, onSegment(l.t, n.Name, n.mac(), n.v4(), n.v6()))
+		default:
+			s.Peers = append(s.Peers, overlay.Peer(n.Name, l.underlay(n)))
+			s.Overlay = overlay.Rescue()
+		}
+	}
+	return s
+}
+
+func (l *rescueLab) underlay(n *rescueNode) netip.Addr {
+	if l.underlay6 {
+		return addrOf(n.v6())
+	}
+	return addrOf(n.v4())
+}
+
+// overlay is what a node needs for the peers in other subnets.
+func (l *rescueLab) overlay(of *rescueNode) OverlaySpec {
+	s := OverlaySpec{Local: l.underlay(of)}
+	for _, n := range l.nodes {
+		if n.subnet != of.subnet {
+			s.Peers = append(s.Peers, l.underlay(n))
 		}
 	}
 	return s
@@ -127,7 +154,10 @@ func (l *rescueLab) rescue(on bool) {
 	for _, n := range l.nodes {
 		inside(l.t, n.Node, func() {
 			err := n.rescue.Remove(l.t.Context())
-			if on {
+			if overlay := l.overlay(n); on && len(overlay.Peers) > 0 {
+				err = errors.Join(err, NewOverlay(nil).Set(l.t.Context(), overlay))
+			}
+			if on && err == nil {
 				err = n.rescue.Set(l.t.Context(), l.spec(n))
 			}
 			if err != nil {
