@@ -103,3 +103,10 @@ func pokeAddr(a netip.Addr) {
 		_ = c.Close()
 	}
 }
+
+// BehindGateway tells whether an address is in another subnet: there is a route to
+// it, by a gateway.
+func BehindGateway(a netip.Addr) bool {
+	routes, err := netlink.RouteGet(a.AsSlice())
+	return err == nil && len(routes) > 0 && (routes[0].Gw != nil || routes[0].Via != nil)
+}

@@ -21,7 +21,18 @@ func TestNeighbours(t *testing.T) {
 	}
 	var got map[netip.Addr]Neighbour
 	var err error
-	inside(t, self, func() { got, err = Neighbours(t.Context(), addrs) })
+	var behind []string
+	inside(t, self, func() {
+		got, err = Neighbours(t.Context(), addrs)
+		for _, a := range addrs {
+			if BehindGateway(a) {
+				behind = append(behind, a.String())
+			}
+		}
+	})
+	if len(behind) != 1 || behind[0] != "10.9.0.2" {
+		t.Errorf("behind a gateway are %v, want 10.9.0.2", behind)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,13 +21,16 @@ const rescueEvery = 5 * time.Second
 
 // rescuer keeps the dataplane's tables equal to what the plan says of rescue.
 type rescuer struct {
-	log    *slog.Logger
-	rescue *dataplane.Rescue
-	wake   chan struct{}
-	probed map[bool]bool // for IPv6, for IPv4
+	log     *slog.Logger
+	rescue  *dataplane.Rescue
+	wake    chan struct{}
+	overlay *dataplane.Overlay
+	probed  map[bool]bool // for IPv6, for IPv4
+	known   map[netip.Addr]dataplane.Neighbour
 
 	mu    sync.Mutex
 	want  plan.Rescue
+	self  netip.Addr // this node's, as others know it
 	state rescueState
 }
 
@@ -40,14 +43,17 @@ type rescueState struct {
 }
 
 func newRescuer(log *slog.Logger) *rescuer {
-	return &rescuer{log: log, rescue: dataplane.NewRescue(log), wake: make(chan struct{}, 1), probed: map[bool]bool{}}
+	return &rescuer{
+		log: log, rescue: dataplane.NewRescue(log), overlay: dataplane.NewOverlay(log), wake: make(chan struct{}, 1),
+		probed: map[bool]bool{}, known: map[netip.Addr]dataplane.Neighbour{},
+	}
 }
 
 // Apply implements speaker.Announcer. What cannot be done shows in the state: no
 // route waits for it.
 func (r *rescuer) Apply(_ context.Context, t plan.Table) error {
 	r.mu.Lock()
-	r.want = t.Rescue
+	r.want, r.self = t.Rescue, addrOf(plan.RescuePeer{IPv4: t.NextHops.IPv4, IPv6: t.NextHops.IPv6})
 	r.mu.Unlock()
 	select {
 	case r.wake <- struct{}{}:
@@ -87,7 +93,7 @@ func (r *rescuer) Run(ctx context.Context) error {
 
 func (r *rescuer) step(ctx context.Context) rescueState {
 	r.mu.Lock()
-	want := r.want
+	want, self := r.want, r.self
 	r.mu.Unlock()
 	if len(want.Services) == 0 {
 		if err := r.rescue.Remove(ctx); err != nil {
@@ -98,10 +104,18 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 	if err := r.probe(ctx, want); err != nil {
 		return rescueState{Why: err.Error()}
 	}
-	spec, asked, problem := r.spec(ctx, want)
-	if err := r.rescue.Set(ctx, spec); err != nil {
+	where, err := dataplane.Neighbours(ctx, addrsOf(want.Peers))
+	if err != nil {
 		return rescueState{Why: err.Error()}
 	}
+	for a, n := range where {
+		r.known[a] = n
+	}
+	found := locate(want, self, r.known, dataplane.BehindGateway)
+	if err := r.set(ctx, found); err != nil {
+		return rescueState{Why: err.Error()}
+	}
+	asked, problem := found.asked, found.problem
 	st := rescueState{On: true, Why: problem, Peers: asked}
 	counters, err := r.rescue.Counters()
 	if err != nil {
@@ -130,31 +144,60 @@ func (r *rescuer) probe(ctx context.Context, want plan.Rescue) error {
 	return nil
 }
 
-// spec finds out where the peers are.
-func (r *rescuer) spec(ctx context.Context, want plan.Rescue) (spec dataplane.RescueSpec, asked []string, problem string) {
+// located is where the peers are.
+type located struct {
+	spec    dataplane.RescueSpec
+	overlay dataplane.OverlaySpec // without Peers: none is needed
+	asked   []string
+	problem string
+}
+
+// locate makes the spec. A node that would not be asked may ask, and is known by
+// its copies' MAC only if it is a peer; so all are asked. Where a neighbour was
+// last it will be again: while a node boots it does not answer.
+func locate(want plan.Rescue, self netip.Addr, known map[netip.Addr]dataplane.Neighbour, behindGateway func(netip.Addr) bool) located {
+	var out located
 	for _, s := range want.Services {
-		spec.Services = append(spec.Services, dataplane.RescueService(s))
+		out.spec.Services = append(out.spec.Services, dataplane.RescueService(s))
 	}
-	var addrs []netip.Addr
+	out.overlay.Local = self
 	for _, p := range want.Peers {
-		addrs = append(addrs, addrOf(p))
-	}
-	where, err := dataplane.Neighbours(ctx, addrs)
-	if err != nil {
-		return spec, nil, err.Error()
-	}
-	for _, p := range want.Peers {
-		n, ok := where[addrOf(p)]
-		if !ok {
-			problem = cmp.Or(problem, "node "+p.Name+" is not on a segment of this node's: its flows are not rescued")
+		a := addrOf(p)
+		n, near := known[a]
+		switch {
+		case near:
+			out.spec.Peers = append(out.spec.Peers, dataplane.RescuePeer{Name: p.Name, IPv4: p.IPv4, IPv6: p.IPv6, MAC: n.MAC, Link: n.Link})
+		case a.Is4() == self.Is4() && behindGateway(a):
+			out.overlay.Peers = append(out.overlay.Peers, a)
+			out.spec.Peers = append(out.spec.Peers, out.overlay.Peer(p.Name, a))
+			out.spec.Overlay = out.overlay.Rescue()
+		default:
+			out.problem = cmp.Or(out.problem, "node "+p.Name+" cannot be reached yet: its connections are not rescued")
 			continue
 		}
-		// A node that would not be asked may ask, and is known by its copies' MAC
-		// only if it is a peer; so all are asked.
-		spec.Peers = append(spec.Peers, dataplane.RescuePeer{Name: p.Name, IPv4: p.IPv4, IPv6: p.IPv6, MAC: n.MAC, Link: n.Link})
-		asked = append(asked, p.Name)
+		out.asked = append(out.asked, p.Name)
 	}
-	return spec, asked, problem
+	return out
+}
+
+// set makes the tables first: they let nothing out of the overlay but copies. As
+// long as it is missing they leave the peers on it out, which is no error yet.
+func (r *rescuer) set(ctx context.Context, found located) error {
+	err := r.rescue.Set(ctx, found.spec)
+	if len(found.overlay.Peers) == 0 {
+		return errors.Join(err, r.overlay.Remove(ctx, dataplane.OverlaySpec{}))
+	}
+	if err := r.overlay.Set(ctx, found.overlay); err != nil {
+		return err
+	}
+	return r.rescue.Set(ctx, found.spec)
+}
+
+func addrsOf(peers []plan.RescuePeer) (out []netip.Addr) {
+	for _, p := range peers {
+		out = append(out, addrOf(p))
+	}
+	return out
 }
 
 // leave removes the tables.
@@ -162,7 +205,7 @@ func (r *rescuer) leave(ctx context.Context) error {
 	if !r.State().On {
 		return nil
 	}
-	return r.rescue.Remove(ctx)
+	return errors.Join(r.overlay.Remove(ctx, dataplane.OverlaySpec{}), r.rescue.Remove(ctx))
 }
 
 func addrOf(p plan.RescuePeer) netip.Addr {
