@@ -1,9 +1,16 @@
 package dataplane
 
 import (
+	"errors"
+	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/internal/netlab"
 )
@@ -76,4 +83,68 @@ func TestOverlay(t *testing.T) {
 			t.Errorf("somebody else's link: %v", err)
 		}
 	})
+}
+
+// TestOverlayIsClosed: what is no copy of a peer's does not come out of it.
+func TestOverlayIsClosed(t *testing.T) {
+	l := newRescueLab(t, 0, 1, 2)
+	node, peer, stranger := l.nodes[0], l.nodes[1], l.nodes[2]
+	target := OverlaySpec{}.Peer("", l.underlay(node)).IPv6.String() + "%herald-vx"
+	knock := func(from *rescueNode) error {
+		var err error
+		inside(t, from.Node, func() {
+			c, e := net.DialTimeout("tcp", net.JoinHostPort(target, "9"), 500*time.Millisecond)
+			if err = e; e == nil {
+				_ = c.Close()
+			}
+		})
+		return err
+	}
+	remove := func(n *rescueNode) {
+		inside(t, n.Node, func() {
+			if err := n.rescue.Remove(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	l.rescue(true)
+	// Their own tables would keep the answers out.
+	remove(peer)
+	remove(stranger)
+	for _, from := range []*rescueNode{peer, stranger} {
+		if err := knock(from); err == nil || errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s reaches the node itself: %v", from.Name, err)
+		}
+	}
+	// Without the tables it is open, so the knocks were knocks.
+	remove(node)
+	for _, from := range []*rescueNode{peer, stranger} {
+		if err := knock(from); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s does not reach the node: %v", from.Name, err)
+		}
+	}
+	// A tunnel from an address of no peer does not even get in.
+	spec := l.spec(node)
+	spec.Peers = slices.DeleteFunc(spec.Peers, func(p RescuePeer) bool { return p.Name == stranger.Name })
+	inside(t, node.Node, func() {
+		if err := node.rescue.Set(t.Context(), spec); err != nil {
+			t.Error(err)
+		}
+	})
+	node.Run("nft", "insert rule ip herald in udp dport 4793 counter")
+	before := received(node)
+	_ = knock(stranger)
+	if n := received(node) - before; n != 0 {
+		t.Errorf("%d frames of a stranger have come out", n)
+	}
+	if out := node.Run("nft", "list chain ip herald in"); strings.Contains(out, "packets 0 ") {
+		t.Errorf("the stranger has sent nothing:\n%s", out)
+	}
+}
+
+// received counts the frames out of the overlay.
+func received(n *rescueNode) int {
+	out := strings.TrimSpace(n.Run("sh", "-c", "ip -j -s link show dev herald-vx | grep -o '\"rx\":{\"bytes\":[0-9]*,\"packets\":[0-9]*' | grep -o '[0-9]*$'"))
+	count, _ := strconv.Atoi(out)
+	return count
 }

@@ -37,6 +37,7 @@ type rescueNode struct {
 	number int
 	subnet int
 	rescue *Rescue
+	pods   *netlab.Node
 	lan    *netlab.Switch
 	port   string // of lan
 }
@@ -86,6 +87,7 @@ func (l *rescueLab) addNode(lab *netlab.Lab, sw *netlab.Switch, number, subnet i
 	n.Addr("pods", fmt.Sprintf("10.244.%d.1/24", number), fmt.Sprintf("fd44:%d::1/64", number))
 	pods.Addr("eth0", fmt.Sprintf("10.244.%d.2/24", number), fmt.Sprintf("10.244.%d.3/24", number), fmt.Sprintf("fd44:%d::2/64", number), fmt.Sprintf("fd44:%d::3/64", number))
 	defaultRoute(pods, fmt.Sprintf("10.244.%d.1", number), fmt.Sprintf("fd44:%d::1", number))
+	n.pods = pods
 	n.proxy(true)
 	serveEcho(l.t, pods, byte(number))
 	return n
@@ -152,19 +154,24 @@ func (l *rescueLab) overlay(of *rescueNode) OverlaySpec {
 func (l *rescueLab) rescue(on bool) {
 	l.t.Helper()
 	for _, n := range l.nodes {
-		inside(l.t, n.Node, func() {
-			err := n.rescue.Remove(l.t.Context())
-			if overlay := l.overlay(n); on && len(overlay.Peers) > 0 {
-				err = errors.Join(err, NewOverlay(nil).Set(l.t.Context(), overlay))
-			}
-			if on && err == nil {
-				err = n.rescue.Set(l.t.Context(), l.spec(n))
-			}
-			if err != nil {
-				l.t.Errorf("rescue on %s: %v", n.Name, err)
-			}
-		})
+		n.rescued(l, on)
 	}
+}
+
+func (n *rescueNode) rescued(l *rescueLab, on bool) {
+	l.t.Helper()
+	inside(l.t, n.Node, func() {
+		err := n.rescue.Remove(l.t.Context())
+		if overlay := l.overlay(n); on && len(overlay.Peers) > 0 {
+			err = errors.Join(err, NewOverlay(nil).Set(l.t.Context(), overlay))
+		}
+		if on && err == nil {
+			err = n.rescue.Set(l.t.Context(), l.spec(n))
+		}
+		if err != nil {
+			l.t.Errorf("rescue on %s: %v", n.Name, err)
+		}
+	})
 }
 
 func (l *rescueLab) counters() (sum RescueCounters) {

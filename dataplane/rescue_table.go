@@ -114,7 +114,7 @@ func (s RescueSpec) table(f family, links map[string]int) table {
 	for _, link := range owners {
 		t.sets = append(t.sets, set{name: ownerSet(link), key: f.flow(), concat: true, data: f.addr, timeout: ownerFor})
 	}
-	t.chains = append(t.chains, f.pre(s.Overlay.Link), f.post(s.mark()))
+	t.chains = append(t.chains, f.pre(s.Overlay.Link), f.out(s.mark()))
 	if s.Overlay.Link != "" {
 		t.chains = append(t.chains, f.tunnel())
 	}
@@ -275,10 +275,12 @@ func (f family) peer(p RescuePeer, link int, mark uint32) chain {
 	return c
 }
 
-// post makes the copies that peer has marked into claims. Copies are not tracked,
-// and still have the service's address, so nobody else's packet is changed.
-func (f family) post(mark uint32) chain {
-	c := chain{name: "post", hook: nftables.ChainHookPostrouting}
+// out makes the copies that peer has marked into claims. A copy is sent like a
+// packet of this node's own, so that what is merely forwarded does not come here.
+// Copies are not tracked, and still have the service's address, so nobody else's
+// packet is changed.
+func (f family) out(mark uint32) chain {
+	c := chain{name: "out", hook: nftables.ChainHookOutput}
 	c.add(isMarked(mark), isUntracked(), tcp(), f.isService(), f.setClaim())
 	return c
 }

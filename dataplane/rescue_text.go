@@ -80,7 +80,7 @@ func (s set) writeElements(b *strings.Builder) {
 }
 
 var hookNames = map[*nftables.ChainHook]string{
-	nftables.ChainHookPrerouting: "prerouting", nftables.ChainHookInput: "input", nftables.ChainHookPostrouting: "postrouting",
+	nftables.ChainHookPrerouting: "prerouting", nftables.ChainHookInput: "input", nftables.ChainHookOutput: "output",
 }
 
 func (c chain) String() string {
