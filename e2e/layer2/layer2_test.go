@@ -3,7 +3,6 @@ package layer2
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,13 +96,7 @@ func TestALocalServiceFollowsItsPods(t *testing.T) {
 
 func speakerOn(t *testing.T, node string) string {
 	t.Helper()
-	pods, err := herald.Pods(t.Context())
+	pod, err := herald.SpeakerOn(t.Context(), node)
 	must(t, err)
-	i := slices.IndexFunc(pods, func(p lab.Pod) bool {
-		return p.Node == node && strings.HasPrefix(p.Name, "herald-speaker") && !p.Terminating
-	})
-	if i < 0 {
-		t.Fatalf("no speaker runs on %s", node)
-	}
-	return pods[i].Namespace + "/" + pods[i].Name
+	return pod
 }

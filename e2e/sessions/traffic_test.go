@@ -3,7 +3,6 @@ package sessions
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,15 +83,9 @@ func (x traffic) wantNothingLost(t *testing.T) {
 
 func speakerOn(t *testing.T, node string) string {
 	t.Helper()
-	pods, err := herald.Pods(t.Context())
+	pod, err := herald.SpeakerOn(t.Context(), node)
 	must(t, err)
-	i := slices.IndexFunc(pods, func(p lab.Pod) bool {
-		return p.Node == node && strings.HasPrefix(p.Name, "herald-speaker") && !p.Terminating
-	})
-	if i < 0 {
-		t.Fatalf("no speaker runs on %s", node)
-	}
-	return pods[i].Namespace + "/" + pods[i].Name
+	return pod
 }
 
 // unmoved fails if the router changed the route of an address while something

@@ -339,6 +339,20 @@ func lastLines(out string) string {
 	return out
 }
 
+// SpeakerOn is the speaker's pod on a node, as namespace/name.
+func (s *Stage) SpeakerOn(ctx context.Context, node string) (string, error) {
+	pods, err := s.Pods(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range pods {
+		if p.Node == node && strings.HasPrefix(p.Name, "herald-speaker") && !p.Terminating {
+			return p.Namespace + "/" + p.Name, nil
+		}
+	}
+	return "", fmt.Errorf("no speaker runs on %s", node)
+}
+
 // HeraldPods are the pods of a component, allocator or speaker, sorted, as NAMESPACE/NAME.
 func (s *Stage) HeraldPods(ctx context.Context, component string) ([]string, error) {
 	pods, err := s.Pods(ctx)
