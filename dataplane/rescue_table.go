@@ -114,7 +114,7 @@ func (s RescueSpec) table(f family, links map[string]int) table {
 	for _, link := range owners {
 		t.sets = append(t.sets, set{name: ownerSet(link), key: f.flow(), concat: true, data: f.addr, timeout: ownerFor})
 	}
-	t.chains = append(t.chains, f.pre(s.Overlay.Link), f.out(s.mark()))
+	t.chains = append(t.chains, f.pre(s.Overlay.Link, len(peers) > 0), f.out(s.mark()))
 	if s.Overlay.Link != "" {
 		t.chains = append(t.chains, f.tunnel())
 	}
@@ -197,14 +197,17 @@ func (f family) flowSets() []set {
 	}
 }
 
-// pre sees each packet after conntrack and before kube-proxy.
-func (f family) pre(overlay string) chain {
+// pre sees each packet after conntrack and before kube-proxy. Without a peer to ask
+// it leaves all as it is.
+func (f family) pre(overlay string, peers bool) chain {
 	c := chain{name: "pre", hook: nftables.ChainHookPrerouting}
 	if overlay != "" {
 		c.add(fromLink(overlay), gotoChain("tunnel"))
 	}
-	c.add(tcp(), f.isService(), gotoChain("flow"))
-	c.add(protocol(f.icmpProto), f.isError(), f.isAddress(), gotoChain("error"))
+	if peers {
+		c.add(tcp(), f.isService(), gotoChain("flow"))
+		c.add(protocol(f.icmpProto), f.isError(), f.isAddress(), gotoChain("error"))
+	}
 	return c
 }
 
