@@ -37,11 +37,11 @@ type proxy struct {
 // forwards judges an answer about a target that has been wanted for so long.
 func (a answer) forwards(wanted time.Duration) (bool, string) {
 	switch {
-	case a.own && a.err != nil:
+	case a.own && a.err != nil && (wanted < ownFor || !a.proxy.healthy):
 		return false, "kube-proxy does not answer on the Service's healthCheckNodePort: " + a.err.Error()
-	case a.own && a.status != http.StatusOK:
+	case a.own && a.err == nil && a.status != http.StatusOK:
 		return false, fmt.Sprintf("kube-proxy answers %d on the Service's healthCheckNodePort: it has no ready endpoint on this node in its rules", a.status)
-	case a.own:
+	case a.own && a.err == nil:
 		return true, ""
 	case !a.proxy.healthy:
 		return false, a.proxy.why
@@ -55,14 +55,11 @@ func (a answer) forwards(wanted time.Duration) (bool, string) {
 }
 
 // ask asks about all targets, a few at a time.
-func (p *Prober) ask(ctx context.Context, due []Target) map[Key]answer {
+func (p *Prober) ask(ctx context.Context, due []Target, all bool) map[Key]answer {
 	var whole proxy
 	var heard bool
-	for _, t := range due {
-		if !t.Health.IsValid() {
-			whole, heard = p.askProxy(ctx)
-			break
-		}
+	if all {
+		whole, heard = p.askProxy(ctx)
 	}
 	answers := make(map[Key]answer, len(due))
 	var mu sync.Mutex
@@ -78,6 +75,7 @@ func (p *Prober) ask(ctx context.Context, due []Target) map[Key]answer {
 		tokens <- struct{}{}
 		wg.Go(func() {
 			a := p.askService(ctx, t)
+			a.heard, a.proxy = a.heard || heard, whole
 			mu.Lock()
 			answers[t.Key] = a
 			mu.Unlock()

@@ -32,6 +32,10 @@ const (
 	// blindFor is the same where its metrics do not tell whether it is done: by
 	// default it writes rules at most once a second.
 	blindFor = 1200 * time.Millisecond
+	// ownFor is how long a Service's own port may refuse us before the whole of
+	// kube-proxy is asked instead: it may serve these ports on other addresses only
+	// (--nodeport-addresses).
+	ownFor = 5 * time.Second
 	// absentAfter is when a kube-proxy that has never answered counts as absent.
 	absentAfter = 60 * time.Second
 	// refreshEvery is how often an open target is asked for its weight.
@@ -228,9 +232,9 @@ func (p *Prober) Run(ctx context.Context) error {
 
 // round asks about all that is due, and returns when to do so again.
 func (p *Prober) round(ctx context.Context) time.Duration {
-	due := p.due(time.Now())
+	due, whole := p.due(time.Now())
 	if len(due) > 0 {
-		p.note(due, p.ask(ctx, due), time.Now())
+		p.note(due, p.ask(ctx, due, whole), time.Now())
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -242,19 +246,22 @@ func (p *Prober) round(ctx context.Context) time.Duration {
 	return slowest
 }
 
-func (p *Prober) due(now time.Time) (due []Target) {
+// due are the targets to ask about, and whether the whole of kube-proxy has to be
+// asked for one of them.
+func (p *Prober) due(now time.Time) (due []Target, whole bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.off {
-		return nil
+		return nil, false
 	}
 	for _, t := range p.targets {
 		// An open target without a port of its own has nothing more to tell.
 		if !now.Before(t.next) && (!t.open || t.Health.IsValid()) {
 			due = append(due, t.Target)
+			whole = whole || !t.Health.IsValid() || !t.open && now.Sub(t.since) >= ownFor
 		}
 	}
-	return due
+	return due, whole
 }
 
 // note takes the answers down.

@@ -99,6 +99,25 @@ func TestALocalServiceWaitsForItsHealthPort(t *testing.T) {
 	}
 }
 
+// kube-proxy may serve the ports of Services on other addresses than the node's.
+func TestAPortThatNobodyServesIsNotWaitedForForEver(t *testing.T) {
+	page, s := serve(t)
+	page.queued.Store(10)
+	page.written.Store(20)
+	p := start(t, Options{Healthz: s.URL + "/healthz", Metrics: s.URL + "/metrics"})
+	nobody := httptest.NewServer(nil)
+	port := netip.MustParseAddrPort(nobody.Listener.Addr().String())
+	nobody.Close()
+	begun := time.Now()
+	p.Want([]Target{{web4, port}}, false)
+	if !opens(t, p, ownFor+5*time.Second) {
+		t.Fatal("never forwarded although kube-proxy is healthy")
+	}
+	if took := time.Since(begun); took < ownFor {
+		t.Errorf("forwarded after %s: the port had %s to answer", took, ownFor)
+	}
+}
+
 func TestAClusterServiceWaitsForTheWholeOfKubeProxy(t *testing.T) {
 	page, s := serve(t)
 	page.healthz.Store(503)
