@@ -30,8 +30,9 @@ type answer struct {
 type proxy struct {
 	healthy bool
 	why     string
-	told    bool // whether metrics told the next
-	behind  bool // it has been told what it has not written yet
+	told    bool          // whether metrics told the next
+	behind  bool          // it has been told what it has not written yet
+	age     time.Duration // since it has written last
 }
 
 // forwards judges an answer about a target that has been wanted for so long.
@@ -45,7 +46,9 @@ func (a answer) forwards(wanted time.Duration) (bool, string) {
 		return true, ""
 	case !a.proxy.healthy:
 		return false, a.proxy.why
-	case a.proxy.told && a.proxy.behind:
+	// Where something changes all the time it is always behind; what it wrote long
+	// after we heard of the Service has the Service in it.
+	case a.proxy.told && a.proxy.behind && wanted-a.proxy.age < blindFor:
 		return false, "kube-proxy has changes to write yet"
 	case a.proxy.told && wanted >= calmFor, wanted >= blindFor:
 		return true, ""
@@ -116,7 +119,7 @@ func (p *Prober) askProxy(ctx context.Context) (whole proxy, heard bool) {
 	}
 	whole.healthy = true
 	if p.o.Metrics != "" {
-		whole.told, whole.behind = p.askMetrics(ctx)
+		whole.told, whole.behind, whole.age = p.askMetrics(ctx)
 	}
 	return whole, true
 }
@@ -124,12 +127,13 @@ func (p *Prober) askProxy(ctx context.Context) (whole proxy, heard bool) {
 // askMetrics tells whether kube-proxy has written all that it was told. Since
 // both families have a gauge each, the last of the one and the first of the
 // other count.
-func (p *Prober) askMetrics(ctx context.Context) (told, behind bool) {
+func (p *Prober) askMetrics(ctx context.Context) (told, behind bool, age time.Duration) {
 	r, err := p.client.get(ctx, p.o.Metrics)
 	if err != nil || r.StatusCode != http.StatusOK {
-		return false, false
+		return false, false, 0
 	}
 	defer r.Body.Close()
+	now := time.Now()
 	queued, written := map[string]float64{}, map[string]float64{}
 	lines := bufio.NewScanner(io.LimitReader(r.Body, 4<<20))
 	for lines.Scan() {
@@ -140,8 +144,9 @@ func (p *Prober) askMetrics(ctx context.Context) (told, behind bool) {
 		told = true
 		// Queued, but not written since: a sync that is under way counts as such.
 		behind = behind || queued[labels] > at || at == 0
+		age = max(age, now.Sub(time.UnixMilli(int64(at*1000))))
 	}
-	return told, behind
+	return told, behind, age
 }
 
 // gauge reads a line of the text format, if it is of that name.

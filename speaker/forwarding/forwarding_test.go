@@ -141,6 +141,22 @@ func TestAClusterServiceWaitsForTheWholeOfKubeProxy(t *testing.T) {
 	}
 }
 
+func TestAKubeProxyThatIsAlwaysBehindIsNotWaitedForForEver(t *testing.T) {
+	page, s := serve(t)
+	begun := time.Now()
+	page.written.Store(begun.Unix())
+	page.queued.Store(begun.Unix() + 1000)
+	p := start(t, Options{Healthz: s.URL + "/healthz", Metrics: s.URL + "/metrics"})
+	p.Want([]Target{{Key: web4}}, false)
+	if opens(t, p, 2*blindFor) {
+		t.Fatal("forwarded although kube-proxy has written nothing since")
+	}
+	page.written.Store(time.Now().Unix())
+	if !opens(t, p, 5*time.Second) {
+		t.Fatal("never forwarded although kube-proxy has written since")
+	}
+}
+
 func TestWithoutMetricsAClusterServiceWaitsLonger(t *testing.T) {
 	_, s := serve(t)
 	p := start(t, Options{Healthz: s.URL + "/healthz"})
