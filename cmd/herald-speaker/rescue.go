@@ -27,6 +27,7 @@ type rescuer struct {
 	overlay *dataplane.Overlay
 	probed  map[bool]bool // for IPv6, for IPv4
 	known   map[netip.Addr]dataplane.Neighbour
+	clean   bool // none of our tables is there; an earlier process may have left some
 
 	mu    sync.Mutex
 	want  plan.Rescue
@@ -96,8 +97,11 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 	want, self := r.want, r.self
 	r.mu.Unlock()
 	if len(want.Services) == 0 {
-		if err := r.rescue.Remove(ctx); err != nil {
-			return rescueState{Why: err.Error()}
+		if !r.clean {
+			if err := r.rescue.Remove(ctx); err != nil {
+				return rescueState{Why: err.Error()}
+			}
+			r.clean = true
 		}
 		return rescueState{Why: "no pool whose flows could be rescued"}
 	}
@@ -112,6 +116,7 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 		r.known[a] = n
 	}
 	found := locate(want, self, r.known, dataplane.BehindGateway)
+	r.clean = false
 	if err := r.set(ctx, found); err != nil {
 		return rescueState{Why: err.Error()}
 	}
