@@ -106,9 +106,11 @@ func TestTwoPeersWithOneNeighbour(t *testing.T) {
 	wantFaults(t, pool+"bgp: {asn: 64513}\npeers:\n- {name: a, asn: 1, address: 10.0.0.1, "+inRackA+"}\n- {name: b, asn: 2, %s}\n", map[string][]string{
 		"address: 10.0.0.1, " + inRackB: nil,
 		"address: 10.0.0.1, nodeSelector: {matchExpressions: [{key: rack, operator: Exists}]}": nil, // who knows
-		"address: 10.0.0.1, " + inRackA:                                               {`peers[1].address: "10.0.0.1": peers[0].address` + again},
-		"address: 10.0.0.1":                                                           {`peers[1].address: "10.0.0.1": peers[0].address` + again},
-		"address: 10.0.0.1, nodeSelector: {}":                                         {`peers[1].address: "10.0.0.1": peers[0].address` + again},
+
+		"address: 10.0.0.1, " + inRackA:       {`peers[1].address: "10.0.0.1": peers[0].address` + again},
+		"address: 10.0.0.1":                   {`peers[1].address: "10.0.0.1": peers[0].address` + again},
+		"address: 10.0.0.1, nodeSelector: {}": {`peers[1].address: "10.0.0.1": peers[0].address` + again},
+
 		"address: 10.0.0.9, overrides: [{" + inRackA + ", address: 10.0.0.1}]":        {`peers[1].overrides[0].address: "10.0.0.1": peers[0].address` + again},
 		"address: 10.0.0.9, overrides: [{" + inRackB + ", address: 10.0.0.1}]":        nil,
 		"address: 10.0.0.1, overrides: [{" + inRackA + ", address: 10.0.0.9}]":        nil,
