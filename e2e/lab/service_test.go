@@ -34,6 +34,7 @@ func announce(t *testing.T, l *Lab, service string, weights map[string]int) {
 	status := fmt.Sprintf(`{"status":{"loadBalancer":{"ingress":[{"ip":"%s","ipMode":"VIP"},{"ip":"%s","ipMode":"VIP"}]}}}`, vip4, vip6)
 	_, err := l.API(t.Context(), http.MethodPatch, services+"/"+service+"/status", []byte(status))
 	must(t, err)
+	waitForwarded(t, l, service, weights)
 	ways4, ways6 := "route replace "+vip4+"/32", "route replace "+vip6+"/128"
 	for name, w := range weights {
 		n, err := l.Node(name)
@@ -46,6 +47,31 @@ func announce(t *testing.T, l *Lab, service string, weights map[string]int) {
 		_ = ip(context.Background(), l.ns(Router), "route del "+vip4+"/32", "route del "+vip6+"/128")
 		_, _ = l.API(context.Background(), http.MethodDelete, services+"/"+service, nil)
 	})
+}
+
+// waitForwarded waits until kube-proxy has its rules on all nodes that will get
+// traffic. A flow that comes earlier finds none, and conntrack remembers it like
+// that for two minutes: whoever uses its ports again meanwhile is lost.
+func waitForwarded(t *testing.T, l *Lab, service string, weights map[string]int) {
+	t.Helper()
+	var svc struct {
+		Spec struct{ HealthCheckNodePort int }
+	}
+	must(t, l.Get(t.Context(), services+"/"+service, &svc))
+	if svc.Spec.HealthCheckNodePort == 0 {
+		t.Fatalf("Service %s has no healthCheckNodePort", service)
+	}
+	for name := range weights {
+		n, err := l.Node(name)
+		must(t, err)
+		for _, a := range []string{n.Addr4, "[" + n.Addr6 + "]"} {
+			url := fmt.Sprintf("http://%s:%d/", a, svc.Spec.HealthCheckNodePort)
+			eventually(t, 20*time.Second, "kube-proxy's rules on "+name, func() error {
+				_, err := l.Exec(t.Context(), Router, "curl", "-sf", "-m", "2", "-o", "/dev/null", url)
+				return err
+			})
+		}
+	}
 }
 
 // runPods runs ready pods NAME on their nodes, labelled app, until the test ends.
