@@ -1,9 +1,7 @@
 package dataplane
 
 import (
-	"context"
 	"fmt"
-	"runtime"
 	"testing"
 	"time"
 
@@ -15,22 +13,7 @@ func TestGateways(t *testing.T) {
 	n := lab.Node("n")
 	lab.Switch("lan").Attach(n, "eth0", "192.0.2.7/24", "2001:db8::7/64")
 	w := NewGatewayWatcher(nil)
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // the thread stays in the namespace, so it is not given back
-		if err := enter(n.NS); err != nil {
-			done <- err
-			return
-		}
-		done <- w.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	runIn(t, n, w.Run)
 	for _, step := range []struct{ what, do, v4, v6 string }{
 		{"no default route", "", "invalid IP", "invalid IP"},
 		{"one of IPv4", "ip route add default via 192.0.2.9 metric 50", "192.0.2.9", "invalid IP"},

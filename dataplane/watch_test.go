@@ -20,13 +20,9 @@ import (
 // down ends the processes in it. So no test may take the main thread there.
 func init() { runtime.LockOSThread() }
 
-// watch runs a Watcher in a node's namespace until the end of the test.
-func watch(t *testing.T, n *netlab.Node, change func(*Watcher)) *Watcher {
+// runIn runs a part in a node's namespace until the end of the test.
+func runIn(t *testing.T, n *netlab.Node, run func(context.Context) error) {
 	t.Helper()
-	w := NewWatcher(Options{Resync: time.Hour})
-	if change != nil {
-		change(w)
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
@@ -36,7 +32,7 @@ func watch(t *testing.T, n *netlab.Node, change func(*Watcher)) *Watcher {
 			done <- err
 			return
 		}
-		done <- w.Run(ctx)
+		done <- run(ctx)
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -44,6 +40,16 @@ func watch(t *testing.T, n *netlab.Node, change func(*Watcher)) *Watcher {
 			t.Error(err)
 		}
 	})
+}
+
+// watch runs a Watcher in a node's namespace until the end of the test.
+func watch(t *testing.T, n *netlab.Node, change func(*Watcher)) *Watcher {
+	t.Helper()
+	w := NewWatcher(Options{Resync: time.Hour})
+	if change != nil {
+		change(w)
+	}
+	runIn(t, n, w.Run)
 	eventually(t, w, "the first listing", func(links map[string]Link) bool { return len(links) > 0 })
 	return w
 }
