@@ -6,6 +6,9 @@
 //	                                                         |-- n1     10.77.0.11
 //	                                                         `-- n2 ... 10.77.0.12 ...
 //
+// FarNodes are behind another port of the router instead, on a segment of their
+// own: n3 would be 10.78.0.13 and fd78::13, its router 10.78.0.1 and fd78::1.
+//
 // Each of these places is a network namespace; every address has an IPv6 twin
 // (fd77::11, fd88::10). Pods of node I have addresses of 10.244.I.0/24 and
 // fd00:244:I::/64, Services of 10.96.0.0/16 and fd00:96::/112. 10.99.0.0/16 and

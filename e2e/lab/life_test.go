@@ -88,7 +88,7 @@ func TestDownOfNothing(t *testing.T) {
 func TestTwoLabsSideBySide(t *testing.T) {
 	first := running(t)
 	before := hostState(t)
-	second, err := bring(t.Context(), 1, Options{})
+	second, err := bring(t.Context(), 1, Options{FarNodes: []string{"n3"}})
 	must(t, err)
 	t.Cleanup(func() { _ = second.Down(context.Background()) })
 
@@ -100,6 +100,7 @@ func TestTwoLabsSideBySide(t *testing.T) {
 	if _, err := first.API(t.Context(), http.MethodGet, configMaps+"/mark", nil); err == nil {
 		t.Error("what one lab was told, the other knows")
 	}
+	t.Run("a far node", func(t *testing.T) { testFarNode(t, second) })
 	must(t, second.Down(t.Context()))
 	if l := left(t, second.Name()); l != "" {
 		t.Errorf("left behind:\n%s", l)

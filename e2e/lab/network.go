@@ -91,9 +91,10 @@ func (l *Lab) makeNetwork(ctx context.Context) error {
 			return err
 		}
 	}
-	// Without a querier snooping would lose neighbour discovery.
-	if err := ip(ctx, l.ns(lan), "link add br0 type bridge forward_delay 0 mcast_snooping 0", "link set br0 up"); err != nil {
-		return err
+	for _, s := range l.segments() {
+		if err := l.makeSegment(ctx, s); err != nil {
+			return err
+		}
 	}
 	if err := l.linkRouter(ctx); err != nil {
 		return err
@@ -104,14 +105,22 @@ func (l *Lab) makeNetwork(ctx context.Context) error {
 	return l.plug(ctx, LANClient, LANClient4, LANClient6)
 }
 
-func (l *Lab) linkRouter(ctx context.Context) error {
+// makeSegment makes a switch and connects it to the router. Without a querier
+// snooping would lose neighbour discovery.
+func (l *Lab) makeSegment(ctx context.Context, s segment) error {
 	if err := ip(ctx, l.ns(lan),
-		"link add router type veth peer name lan0 netns "+l.ns(Router), "link set router master br0 up"); err != nil {
+		"link add "+s.bridge+" type bridge forward_delay 0 mcast_snooping 0", "link set "+s.bridge+" up",
+		"link add "+s.port+" type veth peer name "+s.link+" netns "+l.ns(Router), "link set "+s.port+" master "+s.bridge+" up"); err != nil {
 		return err
 	}
+	return ip(ctx, l.ns(Router), "link set "+s.link+" up",
+		"addr add "+s.router4+"/24 dev "+s.link, "addr add "+s.router6+"/64 dev "+s.link+" nodad")
+}
+
+// linkRouter connects the router to ext, and tells it where pods are.
+func (l *Lab) linkRouter(ctx context.Context) error {
 	lines := []string{
-		"link add ext0 type veth peer name eth0 netns " + l.ns(Ext), "link set ext0 up", "link set lan0 up",
-		"addr add " + Router4 + "/24 dev lan0", "addr add " + Router6 + "/64 dev lan0 nodad",
+		"link add ext0 type veth peer name eth0 netns " + l.ns(Ext), "link set ext0 up",
 		"addr add " + RouterExt4 + "/24 dev ext0", "addr add " + RouterExt6 + "/64 dev ext0 nodad",
 	}
 	for _, n := range l.Nodes() {
@@ -133,16 +142,16 @@ func podRoutes(n Node) []string {
 	}
 }
 
-// plug connects a place to the switch.
+// plug connects a place to its switch.
 func (l *Lab) plug(ctx context.Context, place, addr4, addr6 string) error {
-	port := portName(place)
+	port, s := portName(place), l.segmentOf(place)
 	if err := ip(ctx, l.ns(lan),
-		"link add "+port+" type veth peer name eth0 address "+mac(addr4)+" netns "+l.ns(place), "link set "+port+" master br0 up"); err != nil {
+		"link add "+port+" type veth peer name eth0 address "+mac(addr4)+" netns "+l.ns(place), "link set "+port+" master "+s.bridge+" up"); err != nil {
 		return err
 	}
 	return ip(ctx, l.ns(place), "link set eth0 up",
 		"addr add "+addr4+"/24 dev eth0", "addr add "+addr6+"/64 dev eth0 nodad",
-		"route add default via "+Router4, "route add ::/0 via "+Router6)
+		"route add default via "+s.router4, "route add ::/0 via "+s.router6)
 }
 
 // mac makes a link's address of the host's: a machine that was switched off
@@ -155,7 +164,8 @@ func mac(addr4 string) string {
 // portName must fit into an interface's name.
 func portName(place string) string { return strings.ReplaceAll(place, "-", "") }
 
-// makeNode makes a node's namespace, link and routes, as after a reboot.
+// makeNode makes a node's namespace, link and routes, as after a reboot. To the
+// pods of another segment the router knows the way.
 func (l *Lab) makeNode(ctx context.Context, n Node) error {
 	if err := l.makeNetns(ctx, n.Name, forwarding); err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
@@ -165,7 +175,7 @@ func (l *Lab) makeNode(ctx context.Context, n Node) error {
 	}
 	var lines []string
 	for _, other := range l.Nodes() {
-		if other != n {
+		if other != n && l.segmentOf(other.Name) == l.segmentOf(n.Name) {
 			lines = append(lines, podRoutes(other)...)
 		}
 	}

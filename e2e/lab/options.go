@@ -16,6 +16,9 @@ const DefaultName = "lab"
 type Options struct {
 	Name  string // empty: "lab"; lower-case letters and digits, at most 12
 	Nodes int    // zero: 3; at most 60
+	// FarNodes stand on a segment of their own, with its own subnet, behind the
+	// same router; as in n3. Only the router leads from one segment to the other.
+	FarNodes []string
 
 	ProxyMode string // kube-proxy's: empty: nftables; or iptables
 	// The least time between two syncs of kube-proxy; zero: 1s, as in Kubernetes.
@@ -76,6 +79,11 @@ func (o Options) validate() error {
 	}
 	if o.Nodes < 1 || o.Nodes > 60 {
 		return fmt.Errorf("lab %s: %d nodes: use 1 to 60", o.Name, o.Nodes)
+	}
+	for _, name := range o.FarNodes {
+		if _, err := (&Lab{opts: o}).Node(name); err != nil {
+			return err
+		}
 	}
 	if o.ProxyMode != "nftables" && o.ProxyMode != "iptables" {
 		return fmt.Errorf("lab %s: proxy mode %q: use nftables or iptables", o.Name, o.ProxyMode)

@@ -26,9 +26,7 @@ router bgp %[1]d
  neighbor nodes passive
  neighbor nodes timers %[3]d %[4]d
 %[5]s bgp listen limit 500
- bgp listen range 10.77.0.0/24 peer-group nodes
- bgp listen range fd77::/64 peer-group nodes
- address-family ipv4 unicast
+%[7]s address-family ipv4 unicast
   neighbor nodes activate
   maximum-paths 64
   maximum-paths ibgp 64
@@ -48,8 +46,12 @@ func (l *Lab) bgpdConfig() string {
 	if l.opts.BFD {
 		bfd = " neighbor nodes bfd\n"
 	}
+	ranges := ""
+	for _, s := range l.segments() {
+		ranges += " bgp listen range " + s.prefix4 + "0/24 peer-group nodes\n bgp listen range " + s.prefix6 + "/64 peer-group nodes\n"
+	}
 	o := l.opts
-	return fmt.Sprintf(bgpdConfig, o.ASN, o.PeerAS, int(o.Keepalive/time.Second), int(o.Hold/time.Second), bfd, o.RouterExtraConfig)
+	return fmt.Sprintf(bgpdConfig, o.ASN, o.PeerAS, int(o.Keepalive/time.Second), int(o.Hold/time.Second), bfd, o.RouterExtraConfig, ranges)
 }
 
 // startRouter starts FRR. Its daemons run as the user frr, who must own the

@@ -24,6 +24,7 @@ func up(ctx context.Context, name string, args []string) error {
 	o := lab.Options{Name: name, Log: os.Stdout}
 	flags := flag.NewFlagSet("lab up", flag.ContinueOnError)
 	flags.IntVar(&o.Nodes, "nodes", 3, "how many nodes")
+	far := flags.String("far", "", "nodes on a segment of their own behind the router, as in n3,n4")
 	flags.StringVar(&o.ProxyMode, "proxy-mode", "nftables", "kube-proxy's mode: nftables or iptables")
 	flags.BoolVar(&o.NoProxy, "no-proxy", false, "run no kube-proxy")
 	flags.DurationVar(&o.NodeMonitorGracePeriod, "grace", 50*time.Second, "silence after which a node is not ready")
@@ -39,6 +40,9 @@ func up(ctx context.Context, name string, args []string) error {
 		return err
 	}
 	o.ASN = uint32(*asn)
+	if *far != "" {
+		o.FarNodes = strings.Split(*far, ",")
+	}
 	if *extra != "" {
 		b, err := os.ReadFile(*extra)
 		if err != nil {
