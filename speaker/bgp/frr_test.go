@@ -224,13 +224,16 @@ func TestRouterFollows(t *testing.T) {
 		wantFIB(t, 2*time.Second, r.router, a, own)
 	}))
 
-	frr.BGP.Kill()
-	wantFIB(t, 5*time.Second, r.router, a, "")
-	frr.StartBGP()
-	back := wantFIB(t, 15*time.Second, r.router, a, own)
-	t.Logf("route back %v after bgpd was started again", back.Round(time.Millisecond))
-	if back > 5*time.Second {
-		t.Error("that is gobgp's own pause of 5 s, which a first loss should not wait for")
+	for range 2 {
+		time.Sleep(lasts)
+		frr.BGP.Kill()
+		wantFIB(t, 5*time.Second, r.router, a, "")
+		frr.StartBGP()
+		back := wantFIB(t, 15*time.Second, r.router, a, own)
+		t.Logf("route back %v after bgpd was started again", back.Round(time.Millisecond))
+		if back > 5*time.Second {
+			t.Error("that is gobgp's own pause of 5 s, which the loss of a session that has lasted should not wait for")
+		}
 	}
 	wantFIB(t, 5*time.Second, r.router, b, "fd08::11")
 

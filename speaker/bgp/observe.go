@@ -39,7 +39,7 @@ func (s *speaker) observe(e *apiutil.WatchEventMessage_PeerEvent, at time.Time) 
 		return
 	}
 	if is == Established {
-		time.AfterFunc(5*time.Millisecond, func() { s.send(event{name: name, first: true}) })
+		time.AfterFunc(5*time.Millisecond, func() { s.send(event{name: name, first: true, at: at}) })
 	}
 	// Not before gobgp itself takes the session for established.
 	time.AfterFunc(200*time.Millisecond, func() { s.send(event{name: name, up: is == Established, at: at}) })
@@ -58,6 +58,7 @@ func (s *speaker) handle(e event) error {
 	case p == nil || !p.up:
 		return nil // closed since then
 	case e.first:
+		p.since = e.at
 		if p.ASN == 0 && s.status.asn(p.Name) == p.LocalASN {
 			return s.refuseOwn(p)
 		}
@@ -71,7 +72,7 @@ func (s *speaker) handle(e event) error {
 	case e.settled:
 		return s.checkBFD(p)
 	default:
-		return errors.Join(s.stopBFD(p), s.revive(p))
+		return errors.Join(s.stopBFD(p), s.revive(p, e.at))
 	}
 }
 
@@ -90,14 +91,17 @@ func (s *speaker) refuseOwn(p *peer) error {
 	return s.deletePeer(p)
 }
 
-// revive opens a lost session again at once. gobgp by itself would pause for 5 s
-// first, which is right only for one that is lost again and again.
-func (s *speaker) revive(p *peer) error {
+// lasts is for how long a session must have been up for its loss to be an event,
+// and not what always becomes of it.
+const lasts = 2 * time.Second
+
+// revive opens a session that was lost at once. gobgp by itself would pause for 5 s
+// first, which is right only for one that never lasts.
+func (s *speaker) revive(p *peer, lost time.Time) error {
 	// The loop may have been busy for so long that gobgp was faster.
-	if time.Since(p.revived) < 10*time.Second || s.status.is(p.Name, Established) {
+	if lost.Sub(p.since) < lasts || s.status.is(p.Name, Established) {
 		return nil
 	}
-	p.revived = time.Now()
 	if err := s.deletePeer(p); err != nil {
 		return err
 	}

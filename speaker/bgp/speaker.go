@@ -57,9 +57,10 @@ type peer struct {
 
 	changed   time.Time               // when its routes changed last
 	withdrawn map[pathName]attributes // lately
-	revived   time.Time
-	notBefore time.Time // it is opened again
-	counted   time.Time // when gobgp was asked last what it announces
+	since     time.Time               // when it came up last
+	revived   time.Time               // when it was opened again since it stood still
+	notBefore time.Time               // it is opened again
+	counted   time.Time               // when gobgp was asked last what it announces
 }
 
 func (p *peer) name() string { return p.Name }
