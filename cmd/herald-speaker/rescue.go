@@ -98,7 +98,7 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 	r.mu.Unlock()
 	if len(want.Services) == 0 {
 		if !r.clean {
-			if err := r.rescue.Remove(ctx); err != nil {
+			if err := r.remove(ctx); err != nil {
 				return rescueState{Why: err.Error()}
 			}
 			r.clean = true
@@ -205,12 +205,21 @@ func addrsOf(peers []plan.RescuePeer) (out []netip.Addr) {
 	return out
 }
 
-// leave removes the tables.
+// leave removes all that is ours.
 func (r *rescuer) leave(ctx context.Context) error {
 	if !r.State().On {
 		return nil
 	}
-	return errors.Join(r.overlay.Remove(ctx, dataplane.OverlaySpec{}), r.rescue.Remove(ctx))
+	return r.remove(ctx)
+}
+
+// remove takes the overlay first: without the tables it would let in whatever
+// somebody sends to its port.
+func (r *rescuer) remove(ctx context.Context) error {
+	if err := r.overlay.Remove(ctx, dataplane.OverlaySpec{}); err != nil {
+		return err
+	}
+	return r.rescue.Remove(ctx)
 }
 
 func addrOf(p plan.RescuePeer) netip.Addr {
