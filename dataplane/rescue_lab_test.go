@@ -125,7 +125,9 @@ func (l *rescueLab) spec(of *rescueNode) RescueSpec {
 		case n.subnet == of.subnet:
 			s.Peers = append(s.Peers, onSegment(l.t, n.Name, n.mac(), n.v4(), n.v6()))
 		default:
-			s.Peers = append(s.Peers, overlay.Peer(n.Name, l.underlay(n)))
+			far := overlay.Peer(n.Name, l.underlay(n))
+			far.Ask = true
+			s.Peers = append(s.Peers, far)
 			s.Overlay = overlay.Rescue()
 		}
 	}

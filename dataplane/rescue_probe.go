@@ -97,7 +97,7 @@ func hooks(f family) ([]int32, error) {
 // trial makes our table with all kinds of rules under another name, hooked to
 // nothing, and deletes it, in one batch. The loopback's index is as good as any.
 func (f family) trial() error {
-	peer := RescuePeer{Name: "probe", MAC: []byte{2, 0, 0, 0, 0, 1}, IPv4: loopback4, IPv6: loopback6, Link: "lo"}
+	peer := RescuePeer{Name: "probe", MAC: []byte{2, 0, 0, 0, 0, 1}, IPv4: loopback4, IPv6: loopback6, Link: "lo", Ask: true}
 	addr := loopback4
 	if f.v6 {
 		addr = loopback6

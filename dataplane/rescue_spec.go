@@ -28,7 +28,7 @@ type RescueService struct {
 	Port uint16
 }
 
-// RescuePeer is another node that may hold connections of the services. Of peers
+// RescuePeer is another node that may ask for connections of the services. Of peers
 // with one MAC the first by name counts: a node that was renamed.
 type RescuePeer struct {
 	Name       string
@@ -36,6 +36,7 @@ type RescuePeer struct {
 	MAC        net.HardwareAddr // the source of its frames, as this node sees them
 	Link       string           // this host's interface on which it is reached
 	Tunnel     netip.Addr       // where Link is the overlay's: from where its tunnel comes
+	Ask        bool             // it may hold connections, and answers
 }
 
 // RescueOverlay names the device that an Overlay has made, so that nothing but

@@ -250,10 +250,15 @@ func (f family) errors() chain {
 	return c
 }
 
-// ask sends a copy to every peer. A peer that does not know the flow drops it, so
-// there are no loops.
+// ask sends a copy to every peer that may know the flow. One that does not drops
+// it, so there are no loops.
 func (f family) ask(peers []RescuePeer, links map[string]int) chain {
 	c := chain{name: "ask"}
+	peers = slices.DeleteFunc(slices.Clone(peers), func(p RescuePeer) bool { return !p.Ask })
+	if len(peers) == 0 {
+		c.add(acceptPacket())
+		return c
+	}
 	c.add(limitOver(askLimit), count("limited"), drop())
 	c.add(tcp(), f.change("add", "asked"))
 	c.add(tcp(), f.change("add", "asking"))

@@ -44,7 +44,7 @@ func service(addr string, port uint16) RescueService {
 
 // onSegment is a peer on eth0.
 func onSegment(t testing.TB, name, m, v4, v6 string) RescuePeer {
-	return RescuePeer{Name: name, MAC: mac(t, m), IPv4: addrOf(v4), IPv6: addrOf(v6), Link: "eth0"}
+	return RescuePeer{Name: name, MAC: mac(t, m), IPv4: addrOf(v4), IPv6: addrOf(v6), Link: "eth0", Ask: true}
 }
 
 func rescueSpecs(t testing.TB) map[string]RescueSpec {
@@ -52,8 +52,10 @@ func rescueSpecs(t testing.TB) map[string]RescueSpec {
 	n3 := onSegment(t, "n3", "02:00:00:00:00:03", "10.99.0.3", "")
 	far := RescuePeer{
 		Name: "n4", MAC: mac(t, "02:00:00:00:00:04"), IPv4: addrOf("10.98.0.4"), IPv6: addrOf("fe80::ff:fe00:4"),
-		Link: "herald-vx", Tunnel: addrOf("10.98.0.4"),
+		Link: "herald-vx", Tunnel: addrOf("10.98.0.4"), Ask: true,
 	}
+	mute := onSegment(t, "n5", "02:00:00:00:00:05", "10.99.0.5", "fd99::5")
+	mute.Ask = false
 	renamed := n2
 	renamed.Name = "n2-old"
 	return map[string]RescueSpec{
@@ -62,6 +64,10 @@ func rescueSpecs(t testing.TB) map[string]RescueSpec {
 		"a port but no peer":    {Services: []RescueService{service("10.200.0.1", 80)}},
 		"two families":          {Services: []RescueService{service("fd00:200::1", 80), service("10.200.0.2", 443), service("10.200.0.1", 80), service("10.200.0.1", 443), service("10.200.0.3", 443), service("10.200.0.4", 443), service("10.200.0.5", 443), service("10.200.0.6", 443), service("fd00:200::2", 80), service("fd00:200::3", 80), service("fd00:200::4", 80)}, Peers: []RescuePeer{n3, n2}},
 		"a peer with two names": {Services: []RescueService{service("10.200.0.1", 80)}, Peers: []RescuePeer{n2, renamed}},
+
+		"who is not asked": {Services: []RescueService{service("10.200.0.1", 80)}, Peers: []RescuePeer{n2, mute}},
+		"nobody to ask":    {Services: []RescueService{service("10.200.0.1", 80)}, Peers: []RescuePeer{mute}},
+
 		"over the overlay": {
 			Services: []RescueService{service("10.200.0.1", 80), service("fd00:200::1", 80)}, Peers: []RescuePeer{n2, far},
 			Overlay: RescueOverlay{Link: "herald-vx", Port: 4793}, Mark: 0x20000000,

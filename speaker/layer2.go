@@ -17,7 +17,9 @@ type Members interface {
 	// Alive are the nodes that are alive, this one among them. None at all while
 	// the gossip has not found out yet.
 	Alive() map[string]bool
-	// Wake has an element whenever Alive may have changed.
+	// NotRescuing are the nodes that say that they take no part in flow rescue.
+	NotRescuing() map[string]bool
+	// Wake has an element whenever the answers may have changed.
 	Wake() <-chan struct{}
 }
 
@@ -60,6 +62,9 @@ func (s *Speaker) input(snapshot cluster.Snapshot) plan.Input {
 	in := plan.Input{
 		Self: s.o.Node, Config: s.config, Cluster: snapshot, Alive: s.alive, NoLayer2: s.o.Members == nil,
 		Forwarding: s.forwards, Leaving: s.leaving.asked(),
+	}
+	if s.o.Members != nil {
+		in.NotRescuing = s.o.Members.NotRescuing()
 	}
 	if s.o.Links != nil {
 		in.Links = s.o.Links.Usable

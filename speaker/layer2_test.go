@@ -22,15 +22,22 @@ pools: [{name: public, ranges: [198.51.100.0/24], announce: [l2]}]
 
 // gossip is what the test says of the members.
 type gossip struct {
-	mu    sync.Mutex
-	alive map[string]bool
-	wake  chan struct{}
+	mu     sync.Mutex
+	alive  map[string]bool
+	silent map[string]bool
+	wake   chan struct{}
 }
 
 func (g *gossip) Alive() map[string]bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return maps.Clone(g.alive)
+}
+
+func (g *gossip) NotRescuing() map[string]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.silent)
 }
 
 func (g *gossip) Wake() <-chan struct{} { return g.wake }

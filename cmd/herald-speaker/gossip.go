@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -46,7 +45,8 @@ type gossip struct {
 	log     *slog.Logger
 
 	macs    func() []net.HardwareAddr // of our links
-	changed chan struct{}             // macs returns something else
+	rescues func() bool               // we answer what others ask for flow rescue
+	changed chan struct{}             // one of them returns something else
 
 	members atomic.Pointer[members.Members]
 	settled atomic.Bool
@@ -62,19 +62,44 @@ func (g *gossip) Alive() map[string]bool {
 
 // Peer names the node that has, or had, a link with this MAC.
 func (g *gossip) Peer(mac net.HardwareAddr) (node string, ok bool) {
-	if slices.ContainsFunc(g.macs(), func(m net.HardwareAddr) bool { return bytes.Equal(m, mac) }) {
+	if g.self().has(mac) {
 		return g.options.Node, true
 	}
-	m := g.members.Load()
-	if m == nil {
-		return "", false
-	}
-	for node, meta := range m.Metas() {
-		if hasMAC(meta, mac) {
+	for node, m := range g.others() {
+		if m.has(mac) {
 			return node, true
 		}
 	}
 	return "", false
+}
+
+// NotRescuing implements speaker.Members. Who has gone counts as he said last:
+// his tables outlive his speaker.
+func (g *gossip) NotRescuing() map[string]bool {
+	out := map[string]bool{}
+	for node, m := range g.others() {
+		if !m.rescues {
+			out[node] = true
+		}
+	}
+	return out
+}
+
+func (g *gossip) self() meta { return meta{g.rescues(), g.macs()} }
+
+// others is what they have told of themselves.
+func (g *gossip) others() map[string]meta {
+	out := map[string]meta{}
+	m := g.members.Load()
+	if m == nil {
+		return out
+	}
+	for node, b := range m.Metas() {
+		if said, ok := decodeMeta(b); ok {
+			out[node] = said
+		}
+	}
+	return out
 }
 
 // Wake implements speaker.Members.
@@ -97,7 +122,7 @@ func (g *gossip) Run(ctx context.Context) error {
 	o := g.options
 	o.Bind = netip.AddrPortFrom(self, g.port)
 	o.Peers = func() []netip.AddrPort { return g.peers(cluster.FamilyOf(self)) }
-	o.Meta = func() []byte { return encodeMACs(g.macs(), members.MetaSize) }
+	o.Meta = func() []byte { return g.self().encode(members.MetaSize) }
 	m, err := members.New(o)
 	if err != nil {
 		return err
@@ -106,14 +131,14 @@ func (g *gossip) Run(ctx context.Context) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return m.Run(ctx) })
 	work.Go(func() error { return g.follow(ctx, m) })
-	work.Go(func() error { return g.tell(ctx, m) })
+	work.Go(func() error { return g.tell(ctx) })
 	return work.Wait()
 }
 
 // await returns our own address, by which the others know us.
 func (g *gossip) await(ctx context.Context) (netip.Addr, bool) {
 	for {
-		if self := g.self(); self.IsValid() && g.ready() {
+		if self := g.address(); self.IsValid() && g.ready() {
 			if len(g.nodes()) > 1 {
 				sleep(ctx, warmUp)
 			}
@@ -125,7 +150,7 @@ func (g *gossip) await(ctx context.Context) (netip.Addr, bool) {
 	}
 }
 
-func (g *gossip) self() netip.Addr {
+func (g *gossip) address() netip.Addr {
 	for _, n := range g.nodes() {
 		if n.Name == g.options.Node && len(n.Addrs) > 0 {
 			return n.Addrs[0]
@@ -168,21 +193,30 @@ func (g *gossip) follow(ctx context.Context, m *members.Members) error {
 	}
 }
 
-// tell has the others know our links.
-func (g *gossip) tell(ctx context.Context, m *members.Members) error {
-	told := g.macs()
+// tell has the others know what has changed with us.
+func (g *gossip) tell(ctx context.Context) error {
+	told := g.self().encode(members.MetaSize)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-g.changed:
 		}
-		if now := g.macs(); !sameMACs(told, now) {
-			if err := m.MetaChanged(tellWithin); err != nil {
-				g.log.Warn("the other speakers may not know our links yet", "err", err)
-			}
+		if now := g.self().encode(members.MetaSize); !bytes.Equal(told, now) {
+			g.update()
 			told = now
 		}
+	}
+}
+
+// update returns when the others have been told.
+func (g *gossip) update() {
+	m := g.members.Load()
+	if m == nil {
+		return
+	}
+	if err := m.MetaChanged(tellWithin); err != nil {
+		g.log.Warn("the other speakers may not know our links yet, nor whether flow rescue works here", "err", err)
 	}
 }
 

@@ -21,9 +21,9 @@ import (
 // talker is a gossip at 127.0.0.N, on a port that this process has to itself.
 type talker struct {
 	*gossip
-	links atomic.Pointer[[]net.HardwareAddr]
-	ready atomic.Bool
-	ended chan error
+	links          atomic.Pointer[[]net.HardwareAddr]
+	ready, rescues atomic.Bool
+	ended          chan error
 }
 
 func startTalker(t *testing.T, n, of int) *talker {
@@ -44,6 +44,7 @@ func startTalker(t *testing.T, n, of int) *talker {
 		wake:    make(chan struct{}, 1),
 		log:     log,
 		macs:    func() []net.HardwareAddr { return *s.links.Load() },
+		rescues: s.rescues.Load,
 		changed: make(chan struct{}, 1),
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -97,12 +98,26 @@ func TestSpeakersMeet(t *testing.T) {
 	poke(two.changed)
 	eventually(t, 2*time.Second, "n2's new link is known", one.names(mac(3), "n2"))
 
+	if !one.NotRescuing()["n2"] {
+		t.Error("n2 has not said that it rescues flows")
+	}
+	for len(one.Wake()) > 0 {
+		<-one.Wake()
+	}
+	two.rescues.Store(true)
+	poke(two.changed)
+	eventually(t, 2*time.Second, "n2 rescues flows", func() bool { return !one.NotRescuing()["n2"] })
+	eventually(t, time.Second, "the speaker is woken", func() bool { return len(one.Wake()) > 0 })
+
 	if err := two.leave(t.Context()); err != nil {
 		t.Error(err)
 	}
 	eventually(t, time.Second, "one knows that two has left", one.knows(1))
 	if !one.names(mac(2), "n2")() {
 		t.Error("the link of one who left is a stranger's, though it may answer for a moment")
+	}
+	if one.NotRescuing()["n2"] {
+		t.Error("one who left is not asked any more, though its tables still answer")
 	}
 }
 

@@ -34,7 +34,7 @@ type snapshots interface {
 }
 
 // newLayer2 returns nil without a key: then there is no layer 2.
-func newLayer2(o options, client *kube.Client, watcher snapshots, log *slog.Logger) (*layer2, error) {
+func newLayer2(o options, client *kube.Client, watcher snapshots, rescues func() bool, log *slog.Logger) (*layer2, error) {
 	if o.gossipKeyFile == "" {
 		log.Info("layer 2 is off: there is no --gossip-key-file")
 		return nil, nil
@@ -50,6 +50,7 @@ func newLayer2(o options, client *kube.Client, watcher snapshots, log *slog.Logg
 		wake:    make(chan struct{}, 1),
 		log:     log,
 		changed: make(chan struct{}, 1),
+		rescues: rescues,
 	}}
 	l.announcer, err = l2.New(l2.Options{
 		Log: log, Peer: l.gossip.Peer,

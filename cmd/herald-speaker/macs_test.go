@@ -8,44 +8,9 @@ import (
 	"testing"
 
 	"github.com/heraldlb/herald/dataplane"
-	"github.com/heraldlb/herald/speaker/members"
 )
 
 func mac(n int) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, byte(n >> 8), byte(n)} }
-
-func macs(n int) (out []net.HardwareAddr) {
-	for i := range n {
-		out = append(out, mac(i))
-	}
-	return out
-}
-
-func TestMACsTravel(t *testing.T) {
-	rows := []struct {
-		desc string
-		meta []byte
-		mac  net.HardwareAddr
-		want bool
-	}{
-		{"one of two", encodeMACs(macs(2), members.MetaSize), mac(1), true},
-		{"another", encodeMACs(macs(2), members.MetaSize), mac(2), false},
-		{"no link at all", encodeMACs(nil, members.MetaSize), mac(0), false},
-		{"as many as fit", encodeMACs(macs(85), members.MetaSize), mac(84), true},
-		{"more than fit", encodeMACs(macs(86), members.MetaSize), mac(85), false},
-		{"a speaker that tells nothing", nil, mac(0), false},
-		{"a speaker from the future", append([]byte{2}, mac(0)...), mac(0), false},
-		{"cut short", encodeMACs(macs(1), members.MetaSize)[:4], mac(0), false},
-		{"not aligned", append([]byte{macsTag, 0}, mac(0)...), mac(0), false},
-	}
-	for _, r := range rows {
-		if got := hasMAC(r.meta, r.mac); got != r.want {
-			t.Errorf("%s: %v, want %v", r.desc, got, r.want)
-		}
-		if len(r.meta) > members.MetaSize {
-			t.Errorf("%s: %d bytes", r.desc, len(r.meta))
-		}
-	}
-}
 
 func TestLinksThatNeighboursKnow(t *testing.T) {
 	link := func(name string, m int, prefixes ...string) dataplane.Link {

@@ -60,7 +60,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.layer2, err = newLayer2(o, n.client, n.source, log)
+	n.layer2, err = newLayer2(o, n.client, n.source, n.rescuer.Serves, log)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +69,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 		return nil, err
 	}
 	if ll := n.layer2; ll != nil {
+		n.rescuer.told = ll.gossip.changed
 		ll.gossip.ready = func() bool { return n.speaker.State().ConfigHash != "" && len(ll.links.watcher.Links()) > 0 }
 	}
 	n.server = serve.New(serve.Options{
@@ -146,10 +147,14 @@ func (n *node) end(ctx context.Context) (forGood bool, err error) {
 		n.log.Info("leaving for good", "reason", why)
 		n.bgp.Leave()
 		n.drain(ctx)
+		n.rescuer.retire()
 	} else {
 		n.log.Info("leaving the routes to the next speaker")
 	}
 	if n.layer2 != nil && !failed {
+		if why != "" {
+			n.layer2.gossip.update()
+		}
 		err = n.layer2.gossip.leave(ctx)
 	}
 	return why != "", err

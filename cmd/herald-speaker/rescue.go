@@ -27,12 +27,15 @@ type rescuer struct {
 	overlay *dataplane.Overlay
 	probed  map[bool]bool // for IPv6, for IPv4
 	known   map[netip.Addr]dataplane.Neighbour
-	clean   bool // none of our tables is there; an earlier process may have left some
+	clean   bool          // none of our tables is there; an earlier process may have left some
+	told    chan struct{} // nil, or poked when Serves changes
 
-	mu    sync.Mutex
-	want  plan.Rescue
-	self  netip.Addr // this node's, as others know it
-	state rescueState
+	mu      sync.Mutex
+	want    plan.Rescue
+	self    netip.Addr // this node's, as others know it
+	state   rescueState
+	serves  bool
+	retired bool
 }
 
 // rescueState is for /state and metrics.
@@ -61,6 +64,31 @@ func (r *rescuer) Apply(_ context.Context, t plan.Table) error {
 	default:
 	}
 	return nil
+}
+
+// Serves tells whether this node answers what others ask. Once it does, it does so
+// until the tables are removed, whatever goes wrong with a change of them.
+func (r *rescuer) Serves() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.serves && !r.retired
+}
+
+func (r *rescuer) setServes(serves bool) {
+	r.mu.Lock()
+	changed := r.serves != serves
+	r.serves = serves
+	r.mu.Unlock()
+	if changed {
+		poke(r.told)
+	}
+}
+
+// retire comes before leave: nobody shall ask this node any more.
+func (r *rescuer) retire() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.retired = true
 }
 
 // State is what is so now.
@@ -97,6 +125,7 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 	want, self := r.want, r.self
 	r.mu.Unlock()
 	if len(want.Services) == 0 {
+		r.setServes(false)
 		if !r.clean {
 			if err := r.remove(ctx); err != nil {
 				return rescueState{Why: err.Error()}
@@ -120,6 +149,7 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 	if err := r.set(ctx, found); err != nil {
 		return rescueState{Why: err.Error()}
 	}
+	r.setServes(true)
 	asked, problem := found.asked, found.problem
 	st := rescueState{On: true, Why: problem, Peers: asked}
 	counters, err := r.rescue.Counters()
@@ -157,9 +187,9 @@ type located struct {
 	problem string
 }
 
-// locate makes the spec. A node that would not be asked may ask, and is known by
-// its copies' MAC only if it is a peer; so all are asked. Where a neighbour was
-// last it will be again: while a node boots it does not answer.
+// locate makes the spec. Also a node that is not asked may ask, and is known by its
+// copies' MAC. Where a neighbour was last it will be again: while a node boots it
+// does not answer.
 func locate(want plan.Rescue, self netip.Addr, known map[netip.Addr]dataplane.Neighbour, behindGateway func(netip.Addr) bool) located {
 	var out located
 	for _, s := range want.Services {
@@ -169,18 +199,26 @@ func locate(want plan.Rescue, self netip.Addr, known map[netip.Addr]dataplane.Ne
 	for _, p := range want.Peers {
 		a := addrOf(p)
 		n, near := known[a]
+		var peer dataplane.RescuePeer
 		switch {
 		case near:
-			out.spec.Peers = append(out.spec.Peers, dataplane.RescuePeer{Name: p.Name, IPv4: p.IPv4, IPv6: p.IPv6, MAC: n.MAC, Link: n.Link})
+			peer = dataplane.RescuePeer{Name: p.Name, IPv4: p.IPv4, IPv6: p.IPv6, MAC: n.MAC, Link: n.Link}
 		case a.Is4() == self.Is4() && behindGateway(a):
 			out.overlay.Peers = append(out.overlay.Peers, a)
-			out.spec.Peers = append(out.spec.Peers, out.overlay.Peer(p.Name, a))
 			out.spec.Overlay = out.overlay.Rescue()
+			peer = out.overlay.Peer(p.Name, a)
 		default:
 			out.problem = cmp.Or(out.problem, "node "+p.Name+" cannot be reached yet: its connections are not rescued")
 			continue
 		}
-		out.asked = append(out.asked, p.Name)
+		peer.Ask = p.Ask
+		out.spec.Peers = append(out.spec.Peers, peer)
+		switch {
+		case p.Ask:
+			out.asked = append(out.asked, p.Name)
+		case p.Off:
+			out.problem = cmp.Or(out.problem, "flow rescue is off on node "+p.Name+": its connections are not rescued; /state of its speaker says why it is off")
+		}
 	}
 	return out
 }

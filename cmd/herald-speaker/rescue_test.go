@@ -39,6 +39,13 @@ func TestLocate(t *testing.T) {
 	if !strings.Contains(got.problem, "silent") {
 		t.Errorf("the problem is %q", got.problem)
 	}
+	if p := got.spec.Peers; !p[0].Ask || !p[1].Ask {
+		t.Errorf("one is not asked: %+v", p)
+	}
+	off := locate(plan.Rescue{Peers: []plan.RescuePeer{{Name: "near", IPv4: near, Off: true}}}, self, known, nil)
+	if len(off.asked) != 0 || len(off.spec.Peers) != 1 || off.spec.Peers[0].Ask || !strings.Contains(off.problem, "flow rescue is off on node near") {
+		t.Errorf("a node on which it is off: %+v", off)
+	}
 	none := locate(plan.Rescue{Peers: want.Peers[:1]}, self, known, func(netip.Addr) bool { return false })
 	if len(none.overlay.Peers) != 0 || none.spec.Overlay.Link != "" || none.problem != "" {
 		t.Errorf("all on one segment: %+v", none)

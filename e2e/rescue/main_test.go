@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 
 func install(ctx context.Context, l *lab.Lab) (*stage.Stage, error) {
 	s := &stage.Stage{Lab: l}
+	if err := s.MakeGossipKey(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.Manifests(ctx, "overlays/flow-rescue"); err != nil {
 		return nil, err
 	}

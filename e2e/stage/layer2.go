@@ -20,6 +20,20 @@ pools:
 // and Layer2Config, and waits until every replica runs.
 func InstallLayer2(ctx context.Context, l *lab.Lab) (*Stage, error) {
 	s := &Stage{l}
+	if err := s.MakeGossipKey(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.Manifests(ctx, "overlays/layer2"); err != nil {
+		return nil, err
+	}
+	if err := s.Configure(ctx, Layer2Config); err != nil {
+		return nil, err
+	}
+	return s, s.WaitReplicas(ctx)
+}
+
+// MakeGossipKey makes the Secret that overlays with gossip need.
+func (s *Stage) MakeGossipKey(ctx context.Context) error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	for _, o := range []object{
@@ -30,14 +44,8 @@ func InstallLayer2(ctx context.Context, l *lab.Lab) (*Stage, error) {
 		},
 	} {
 		if err := s.apply(ctx, o); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := s.Manifests(ctx, "overlays/layer2"); err != nil {
-		return nil, err
-	}
-	if err := s.Configure(ctx, Layer2Config); err != nil {
-		return nil, err
-	}
-	return s, s.WaitReplicas(ctx)
+	return nil
 }

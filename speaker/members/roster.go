@@ -153,6 +153,7 @@ func (r *roster) NotifyUpdate(n *memberlist.Node) {
 	defer r.mu.Unlock()
 	if !r.closed && n.Name != r.self {
 		r.metas[n.Name] = bytes.Clone(n.Meta)
+		poke(r.wake)
 	}
 }
 

@@ -40,10 +40,10 @@ type Input struct {
 	Forwarding func(service string, addr netip.Addr) (ok bool, why string)
 	// Leaving: this speaker was told to leave; all its routes drain.
 	Leaving bool
-	// Rescuers are the nodes that are known to answer what Table.Rescue has others
-	// ask. Any other node's kube-proxy would reset the connection that it is asked
-	// for. nil: it is not known, so all are taken to. Only Remember looks at it.
-	Rescuers map[string]bool
+	// NotRescuing are the nodes that say that they do not answer what Table.Rescue
+	// has others ask: their kube-proxy would reset the connection instead. Any other
+	// node is taken to answer. Only Remember looks at it.
+	NotRescuing map[string]bool
 }
 
 // Table is the whole truth about one node: what is not in it is withdrawn. The

@@ -35,6 +35,8 @@ type RescuePeer struct {
 	// one that this node does not ask: its speaker may know of a change before ours
 	// does, or may have only just begun.
 	Ask bool
+	// Off: it would be asked, but says that it does not answer.
+	Off bool
 }
 
 func (r Rescue) equal(o Rescue) bool {
@@ -157,7 +159,10 @@ func (x rescuing) peers(groups map[string]map[string]bool) []RescuePeer {
 			continue
 		}
 		for _, group := range groups {
-			p.Ask = p.Ask || group[n.Name] && group[x.in.Self] && (x.in.Rescuers == nil || x.in.Rescuers[n.Name])
+			p.Ask = p.Ask || group[n.Name] && group[x.in.Self]
+		}
+		if x.in.NotRescuing[n.Name] {
+			p.Ask, p.Off = false, p.Ask
 		}
 		out = append(out, p)
 	}

@@ -28,7 +28,7 @@ var midnight = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 type speakers struct {
 	config    *config.Config
 	cluster   cluster.Snapshot
-	rescuers  map[string]bool
+	silent    map[string]bool
 	drains    map[string]plan.DrainState
 	memories  map[string]plan.RescueMemory
 	tables    map[string]plan.Table
@@ -51,7 +51,7 @@ func (s *speakers) step(now time.Time) {
 		}
 	}
 	for _, name := range s.everKnown {
-		in := plan.Input{Self: name, Config: s.config, Cluster: s.cluster, Rescuers: s.rescuers}
+		in := plan.Input{Self: name, Config: s.config, Cluster: s.cluster, NotRescuing: s.silent}
 		t, drains, _ := s.drains[name].Drain(plan.Compute(in), s.config.Nodes.DrainTime, now)
 		s.drains[name] = drains
 		s.tables[name], s.memories[name], s.wakes[name] = s.memories[name].Remember(t, in, now)
@@ -61,7 +61,7 @@ func (s *speakers) step(now time.Time) {
 // Each file of testdata/rescue is a story: the configuration, then the cluster as
 // it is from a moment on ("cluster 90m"), what a node must come to ("want n1"),
 // the mere passing of time ("later 2h"), speakers that begin without a memory
-// ("forget 3h", and names), and who is known to answer ("rescuers", and names).
+// ("forget 3h", and names), and who says that it does not answer ("silent", and names).
 func TestRescueGoldens(t *testing.T) {
 	files, err := filepath.Glob("testdata/rescue/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -88,10 +88,10 @@ func rescueGolden(t *testing.T, file string) {
 				t.Fatal(err)
 			}
 			s = newSpeakers(c)
-		case "rescuers":
-			s.rescuers = map[string]bool{}
+		case "silent":
+			s.silent = map[string]bool{}
 			for _, n := range strings.Fields(data) {
-				s.rescuers[n] = true
+				s.silent[n] = true
 			}
 		case "cluster":
 			s.cluster, _ = parseCluster(t, data)
@@ -111,7 +111,7 @@ func rescueGolden(t *testing.T, file string) {
 				t.Errorf("section %d, %s: (-want +got)\n%s", i+1, arg, diff)
 			}
 		default:
-			t.Fatalf("%s: section %q is none of config, cluster TIME, later TIME, forget TIME, rescuers, want NODE", file, f.Name)
+			t.Fatalf("%s: section %q is none of config, cluster TIME, later TIME, forget TIME, silent, want NODE", file, f.Name)
 		}
 	}
 	if *update {
@@ -136,8 +136,13 @@ func rescueText(r plan.Rescue, again time.Time) string {
 	}
 	for _, p := range r.Peers {
 		word := "known "
-		if p.Ask {
+		switch {
+		case p.Ask && p.Off:
+			word = "asked although off "
+		case p.Ask:
 			word = "asked "
+		case p.Off:
+			word = "off "
 		}
 		b.WriteString(word + p.Name)
 		for _, a := range []netip.Addr{p.IPv4, p.IPv6} {
