@@ -13,23 +13,44 @@ import (
 	"github.com/heraldlb/herald/e2e/stage"
 )
 
+// A setup is a lab on which the tests run.
+type setup struct {
+	proxyMode string   // kube-proxy's
+	far       []string // nodes in a rack of their own
+}
+
+// In the setups after the first, only what differs there is tested.
+var setups = []setup{{proxyMode: "nftables"}, {proxyMode: "iptables"}, {proxyMode: "nftables", far: []string{"n2"}}}
+
 var (
 	herald *stage.Stage
-	// proxyMode is kube-proxy's. In iptables mode only what differs is tested.
-	proxyMode string
+	here   setup
+	config string
 )
 
-// config has BFD, so that a dead node is found before its connections time out.
-var config = strings.Replace(stage.Config, "  keepaliveTime: 3s\n", "  keepaliveTime: 3s\n  bfdProfile: default\n", 1)
+// plain and inRacks are whether the tests run on one segment with nftables, and
+// on two segments.
+func plain() bool   { return here.proxyMode == "nftables" && !inRacks() }
+func inRacks() bool { return len(here.far) > 0 }
 
-// TestMain runs the tests on two labs, one after the other.
+// config has BFD, so that a dead node is found before its connections time out.
+// In racks each node's router is the one that its default route names.
+func (s setup) config() string {
+	text := strings.Replace(stage.Config, "  keepaliveTime: 3s\n", "  keepaliveTime: 3s\n  bfdProfile: default\n", 1)
+	if len(s.far) > 0 {
+		text = strings.Replace(text, "address: "+lab.Router4, "addressFrom: {defaultGateway: IPv4}", 1)
+	}
+	return text
+}
+
+// TestMain runs the tests on one lab after the other.
 func TestMain(m *testing.M) {
 	code := 0
-	for i, mode := range []string{"nftables", "iptables"} {
-		proxyMode = mode
+	for i, s := range setups {
+		here, config = s, s.config()
 		code = max(code, stage.Main(stage.Suite{
 			Number: 56 + i, AtMost: 15 * time.Minute,
-			Options: lab.Options{BFD: true, ProxyMode: mode},
+			Options: lab.Options{BFD: true, ProxyMode: s.proxyMode, FarNodes: s.far},
 			Install: install,
 			Run:     func(s *stage.Stage) int { herald = s; return m.Run() },
 		}))

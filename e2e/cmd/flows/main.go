@@ -133,6 +133,7 @@ func hold(ctx context.Context, args []string) (err error) {
 	fs := flag.NewFlagSet("flows hold", flag.ContinueOnError)
 	parse := target(fs)
 	fs.IntVar(&o.N, "n", 200, "number of connections")
+	fs.IntVar(&o.Size, "size", 2, "bytes of a request")
 	fs.DurationVar(&o.Interval, "interval", 100*time.Millisecond, "between the requests of one connection")
 	fs.DurationVar(&o.Timeout, "timeout", 2*time.Second, "for an answer")
 	fs.DurationVar(&o.Duration, "duration", 30*time.Second, "when to end")

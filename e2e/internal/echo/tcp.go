@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -49,7 +50,11 @@ func (s *Server) serveConn(c *net.TCPConn) {
 		return
 	}
 	for {
-		if _, err := in.ReadSlice('\n'); err != nil {
+		_, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue // a long line has an answer at its end
+		}
+		if err != nil {
 			return
 		}
 		if _, err := c.Write(s.tcpReply.line(client)); err != nil {

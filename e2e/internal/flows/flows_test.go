@@ -142,13 +142,15 @@ func TestNoFirstAnswer(t *testing.T) {
 func TestHeldConnections(t *testing.T) {
 	target, kill := startServer(t, "127.0.0.1", "tcp")
 	o := HoldOptions{Target: target, N: 50, Interval: 20 * time.Millisecond, Duration: 300 * time.Millisecond}
-	h, err := RunHold(t.Context(), o)
-	if err != nil || h.Established != 50 || h.Broken != 0 || h.Requests < 200 {
-		t.Errorf("%+v, %v, want 50 connections and none broken", h, err)
+	for _, o.Size = range []int{0, 100_000} {
+		h, err := RunHold(t.Context(), o)
+		if err != nil || h.Established != 50 || h.Broken != 0 || h.Requests < 200 {
+			t.Errorf("requests of %d bytes: %+v, %v, want 50 connections and none broken", o.Size, h, err)
+		}
 	}
 	o.Duration = 5 * time.Second
 	time.AfterFunc(200*time.Millisecond, kill)
-	h, err = RunHold(t.Context(), o)
+	h, err := RunHold(t.Context(), o)
 	if err != nil || h.Broken != 50 || h.Kinds["reset"] != 50 || h.Pods[0] != (HoldPod{"web", "n1", 50, 50}) {
 		t.Errorf("%+v, %v, want 50 reset", h, err)
 	}
@@ -162,11 +164,12 @@ func TestWhatIsRefused(t *testing.T) {
 	_, endless := RunProbe(t.Context(), ProbeOptions{Target: target})
 	_, flood := RunProbe(t.Context(), ProbeOptions{Target: target, Duration: time.Second, Interval: time.Microsecond})
 	_, noTCP := RunHold(t.Context(), HoldOptions{Target: udp, N: 1, Duration: time.Second})
+	_, huge := RunHold(t.Context(), HoldOptions{Target: target, N: 1, Duration: time.Second, Size: 1<<20 + 1})
 	_, noAddr := ParseTarget("10.0.0.1", "tcp")
 	_, noProto := ParseTarget("10.0.0.1:80", "sctp")
 	for want, got := range map[string]error{
 		"0 flows": none, "60001 flows": many, "duration 0s": endless, "interval 1µs": flood,
-		"only tcp": noTCP, `target "10.0.0.1"`: noAddr, `protocol "sctp"`: noProto,
+		"1048577 bytes": huge, "only tcp": noTCP, `target "10.0.0.1"`: noAddr, `protocol "sctp"`: noProto,
 	} {
 		if got == nil || !strings.Contains(got.Error(), want) {
 			t.Errorf("got %v, want %s", got, want)

@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -17,7 +18,10 @@ type HoldOptions struct {
 	N        int           // required
 	Interval time.Duration // between the requests of one connection; zero: 100ms
 	Timeout  time.Duration // an answer that takes longer is a hang; zero: 2s
+	Size     int           // bytes of a request, at most a megabyte; zero: 2
 	Duration time.Duration // required, at most an hour
+
+	request []byte
 }
 
 // Hold tells what has become of them.
@@ -62,6 +66,10 @@ func RunHold(ctx context.Context, o HoldOptions) (Hold, error) {
 	if o.N < 1 || o.N > MaxFlows || o.Duration <= 0 || o.Duration > maxDuration {
 		return Hold{}, fmt.Errorf("%d connections for %v: need 1 to %d, up to %v", o.N, o.Duration, MaxFlows, maxDuration)
 	}
+	if o.Size < 0 || o.Size > 1<<20 {
+		return Hold{}, fmt.Errorf("requests of %d bytes: at most %d", o.Size, 1<<20)
+	}
+	o.request = append(bytes.Repeat(question[:1], max(o.Size-1, 1)), '\n')
 	ctx, cancel := context.WithTimeout(ctx, o.Duration)
 	defer cancel()
 	fates := make([]held, o.N)
@@ -108,7 +116,7 @@ func (o HoldOptions) ask(c net.Conn) (echo.Reply, error) {
 	if err := c.SetDeadline(time.Now().Add(o.Timeout)); err != nil {
 		return echo.Reply{}, err
 	}
-	return ask(c)
+	return ask(c, o.request)
 }
 
 // pause returns false if ctx ended first.

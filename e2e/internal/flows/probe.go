@@ -126,7 +126,7 @@ func (o ProbeOptions) once(ctx context.Context) (echo.Reply, error) {
 		return echo.Reply{}, err
 	}
 	defer hangUp(c)
-	return ask(c)
+	return ask(c, question)
 }
 
 // summary finds the outages in a set of results.

@@ -124,7 +124,7 @@ func (o SharesOptions) askAgain(c net.Conn) (r echo.Reply, err error) {
 		if err = c.SetDeadline(time.Now().Add(o.Timeout)); err != nil {
 			return r, err
 		}
-		if r, err = ask(c); err == nil {
+		if r, err = ask(c, question); err == nil {
 			return r, nil
 		}
 	}

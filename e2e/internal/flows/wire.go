@@ -63,9 +63,9 @@ func (t Target) localAddr(port uint16) net.Addr {
 
 var question = []byte("?\n")
 
-// ask sends one request and reads its answer.
-func ask(c net.Conn) (echo.Reply, error) {
-	if _, err := c.Write(question); err != nil {
+// ask sends one request, a line, and reads its answer.
+func ask(c net.Conn, request []byte) (echo.Reply, error) {
+	if _, err := c.Write(request); err != nil {
 		return echo.Reply{}, err
 	}
 	return readReply(c)
