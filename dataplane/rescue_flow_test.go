@@ -41,10 +41,11 @@ func TestRescue(t *testing.T) {
 	for _, e := range rescueEvents {
 		t.Run(e.what, func(t *testing.T) { l.move(t, e) })
 	}
-	t.Run("node dead", func(t *testing.T) { l.death(t, 2500*time.Millisecond, func() {}) })
+	t.Run("node dead", func(t *testing.T) { l.death(t, false, 2500*time.Millisecond, func() {}) })
+	t.Run("node dead, and the others know", func(t *testing.T) { l.death(t, true, 1000*time.Millisecond, func() {}) })
 	t.Run("one event after the other, then node dead", func(t *testing.T) {
 		// Who asks an owner that has died finds out when it does not claim any more.
-		l.death(t, 2500*time.Millisecond, func() {
+		l.death(t, false, 2500*time.Millisecond, func() {
 			for _, weights := range [][]int{{1, 1, 1, 1}, {1, 2, 3, 2}, {3, 1, 2, 1}, {0, 1, 2, 1}, {1, 1, 1, 1}} {
 				l.weights(weights...)
 				time.Sleep(700 * time.Millisecond)
@@ -106,8 +107,9 @@ func TestRescueOverSubnets(t *testing.T) {
 }
 
 // death opens connections, does something that none may notice, and cuts a node
-// off: its connections break, and are told.
-func (l *rescueLab) death(t *testing.T, limit time.Duration, before func()) {
+// off: its connections break, and are told. While the others do not know of the
+// death they wait for an answer, however often the rest of them denies.
+func (l *rescueLab) death(t *testing.T, known bool, limit time.Duration, before func()) {
 	l.rescue(true)
 	l.weights(1, 1, 1)
 	v4, v6 := l.families(connections)
@@ -121,6 +123,17 @@ func (l *rescueLab) death(t *testing.T, limit time.Duration, before func()) {
 	since := time.Now()
 	l.nodes[0].cut(true)
 	defer l.nodes[0].cut(false)
+	if known {
+		l.gone = 1
+		defer func() { l.gone = 0 }()
+		for _, n := range l.nodes[1:] {
+			inside(t, n.Node, func() {
+				if err := n.rescue.Set(t.Context(), l.spec(n)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
 	l.weights(0, 1, 1)
 	time.Sleep(limit + 500*time.Millisecond)
 	got := judge(both, since)
@@ -130,6 +143,9 @@ func (l *rescueLab) death(t *testing.T, limit time.Duration, before func()) {
 	}
 	if got.hang > 0 || got.slowest > limit {
 		t.Errorf("%d were told nothing, the last was told after %v, not within %v", got.hang, got.slowest, limit)
+	}
+	if !known && got.soonest < askingFor {
+		t.Errorf("one was told after %v, before the dead node could have answered", got.soonest)
 	}
 }
 

@@ -29,6 +29,7 @@ type rescueLab struct {
 	client, router *netlab.Node
 	nodes          []*rescueNode
 	underlay6      bool // the overlay's
+	gone           int  // number of a node of which the others know that it is
 	ports          int  // of the client, that have been used
 }
 
@@ -130,6 +131,9 @@ func (l *rescueLab) spec(of *rescueNode) RescueSpec {
 			s.Peers = append(s.Peers, far)
 			s.Overlay = overlay.Rescue()
 		}
+	}
+	for i, p := range s.Peers {
+		s.Peers[i].Gone = p.Name == fmt.Sprintf("n%d", l.gone)
 	}
 	return s
 }
@@ -330,7 +334,7 @@ func (c *rescueClient) run(after time.Duration) {
 // verdict is what became of connections.
 type verdictOf struct {
 	alive, reset, hang int
-	slowest            time.Duration // from the event to a reset
+	soonest, slowest   time.Duration // from the event to a reset
 	owners             map[byte]int  // of the broken ones
 }
 
@@ -342,8 +346,11 @@ func judge(clients []*rescueClient, since time.Time) verdictOf {
 		c.mu.Lock()
 		switch {
 		case c.err != nil:
-			v.reset++
-			v.slowest = max(v.slowest, c.failed.Sub(since))
+			took := c.failed.Sub(since)
+			if v.reset++; v.reset == 1 || took < v.soonest {
+				v.soonest = took
+			}
+			v.slowest = max(v.slowest, took)
 		case time.Since(c.lastOK) > time.Second:
 			v.hang++
 		default:

@@ -37,6 +37,7 @@ type RescuePeer struct {
 	Link       string           // this host's interface on which it is reached
 	Tunnel     netip.Addr       // where Link is the overlay's: from where its tunnel comes
 	Ask        bool             // it may hold connections, and answers
+	Gone       bool             // nothing of it is heard any more: no answer is waited for
 }
 
 // RescueOverlay names the device that an Overlay has made, so that nothing but

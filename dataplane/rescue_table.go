@@ -24,6 +24,8 @@ const (
 	// by 0.6 s its claim is old, and it is asked until before 1.4 s as well.
 	freshFor   = 500 * time.Millisecond
 	claimEvery = 400 * time.Millisecond
+	// All answers to a question arrive within milliseconds.
+	denialFor = time.Second
 	// A connection that was silent for longer is sought among all peers again.
 	ownerFor = time.Minute
 	// askLimit a second is less than askSize divided by askedFor, so that bogus
@@ -118,7 +120,7 @@ func (s RescueSpec) table(f family, links map[string]int) table {
 	if s.Overlay.Link != "" {
 		t.chains = append(t.chains, f.tunnel())
 	}
-	t.chains = append(t.chains, f.flows(owners, links), f.errors(), f.ask(peers, links))
+	t.chains = append(t.chains, f.flows(owners, links), f.errors(), f.ask(peers, links), f.denied(peers))
 	for _, p := range peers {
 		t.chains = append(t.chains, f.peer(p, links[p.Link], s.mark()))
 	}
@@ -187,13 +189,16 @@ func addressElements(addrs []netip.Addr) []element {
 }
 
 // flowSets are those that packets fill: what has been asked for, and how long ago;
-// whose owner has claimed it lately; for whom this node has claimed what.
+// whose owner has claimed it lately; for whom this node has claimed what; whose it
+// is not, by whose word, and how many have said so.
 func (f family) flowSets() []set {
 	return []set{
 		{name: "asked", key: f.flow(), concat: true, timeout: askedFor},
 		{name: "asking", key: f.flow(), concat: true, timeout: askingFor},
 		{name: "fresh", key: f.flow(), concat: true, timeout: freshFor},
 		{name: "claimed", key: f.flowAndMAC(), concat: true, timeout: claimEvery},
+		{name: "denied", key: f.flowAndMAC(), concat: true, timeout: denialFor},
+		{name: "denials", key: f.flow(), concat: true, timeout: denialFor},
 	}
 }
 
@@ -250,10 +255,11 @@ func (f family) errors() chain {
 	return c
 }
 
-// ask sends a copy to every peer that may know the flow. One that does not drops
-// it, so there are no loops.
+// ask sends a copy to every peer that may know the flow. One that does not says so
+// and never passes it on, so there are no loops.
 func (f family) ask(peers []RescuePeer, links map[string]int) chain {
 	c := chain{name: "ask"}
+	awaited := awaited(peers)
 	peers = slices.DeleteFunc(slices.Clone(peers), func(p RescuePeer) bool { return !p.Ask })
 	if len(peers) == 0 {
 		c.add(acceptPacket())
@@ -266,20 +272,52 @@ func (f family) ask(peers []RescuePeer, links map[string]int) chain {
 	for _, p := range peers {
 		c.addFor(p.Name, f.copyTo(p.hop(f.v6), p.Link, links[p.Link]))
 	}
+	if awaited == 0 {
+		c.add(count("given-up"), acceptPacket())
+		return c
+	}
 	c.add(drop())
 	return c
 }
 
-// peer decides over what a peer has sent: its claim, or its question.
+// awaited is how many peers will answer a question.
+func awaited(peers []RescuePeer) (n int) {
+	for _, p := range peers {
+		if p.Ask && !p.Gone {
+			n++
+		}
+	}
+	return n
+}
+
+// denied decides over a packet that comes back from a peer who does not know its
+// flow. Once all have said so, nobody will claim it, and it need not wait.
+func (f family) denied(peers []RescuePeer) chain {
+	c := chain{name: "denied"}
+	c.add(isKnown(), drop())
+	c.add(tcp(), f.in("asked", true), drop())
+	c.add(tcp(), f.in("fresh", false), drop())
+	if n := awaited(peers); n > 1 {
+		c.add(tcp(), onEthernet(), f.inWithMAC("denied"), drop())
+		c.add(tcp(), onEthernet(), f.addWithMAC("denied"), f.seenMoreThan(n-1, "denials"), count("given-up"), acceptPacket())
+	} else if n == 1 {
+		c.add(count("given-up"), acceptPacket())
+	}
+	c.add(drop())
+	return c
+}
+
+// peer decides over what a peer has sent: its claim, its denial, or its question.
 func (f family) peer(p RescuePeer, link int, mark uint32) chain {
 	c := chain{name: p.chain()}
 	hop := p.hop(f.v6)
-	c.addFor(p.Name, tcp(), f.isClaim(), f.own(ownerSet(p.Link), hop), f.change("update", "fresh"),
+	c.addFor(p.Name, tcp(), f.isDSCP(claimDSCP), f.own(ownerSet(p.Link), hop), f.change("update", "fresh"),
 		f.change("delete", "asked"), f.change("delete", "asking"), count("claimed"), drop())
-	c.add(f.isClaim(), drop()) // one that found no room
-	c.add(isUnknown(), drop())
-	c.add(tcp(), onEthernet(), f.claimedFor(false), acceptPacket())
-	c.addFor(p.Name, tcp(), onEthernet(), f.claimedFor(true), setMark(mark, true), f.copyTo(hop, p.Link, link), setMark(mark, false))
+	c.add(f.isDSCP(claimDSCP), drop()) // one that found no room
+	c.add(f.isDSCP(denialDSCP), gotoChain("denied"))
+	c.addFor(p.Name, isUnknown(), f.setDSCP(denialDSCP), f.copyTo(hop, p.Link, link), drop())
+	c.add(tcp(), onEthernet(), f.inWithMAC("claimed"), acceptPacket())
+	c.addFor(p.Name, tcp(), onEthernet(), f.addWithMAC("claimed"), setMark(mark, true), f.copyTo(hop, p.Link, link), setMark(mark, false))
 	return c
 }
 
@@ -289,7 +327,7 @@ func (f family) peer(p RescuePeer, link int, mark uint32) chain {
 // packet is changed.
 func (f family) out(mark uint32) chain {
 	c := chain{name: "out", hook: nftables.ChainHookOutput}
-	c.add(isMarked(mark), isUntracked(), tcp(), f.isService(), f.setClaim())
+	c.add(isMarked(mark), isUntracked(), tcp(), f.isService(), f.setDSCP(claimDSCP))
 	return c
 }
 

@@ -246,17 +246,32 @@ func (f family) flowAndMAC() nftables.SetDatatype {
 	return nftables.MustConcatSetType(f.addr, nftables.TypeInetService, f.addr, nftables.TypeInetService, nftables.TypeEtherAddr)
 }
 
-func (f family) claimedFor(add bool) word {
-	exprs := append(f.loadFlow(), loadMAC(f.afterFlow())...)
-	if add {
-		return word{
-			fmt.Sprintf("add @claimed { %s . ether saddr }", f.flowText()),
-			append(exprs, &expr.Dynset{SrcRegKey: register(0), SetName: "claimed", Operation: unix.NFT_DYNSET_OP_ADD}),
-		}
-	}
+// inWithMAC: the flow and who has sent this packet are in a set.
+func (f family) inWithMAC(set string) word {
 	return word{
-		fmt.Sprintf("%s . ether saddr @claimed", f.flowText()),
-		append(exprs, &expr.Lookup{SourceRegister: register(0), SetName: "claimed"}),
+		fmt.Sprintf("%s . ether saddr @%s", f.flowText(), set),
+		append(append(f.loadFlow(), loadMAC(f.afterFlow())...), &expr.Lookup{SourceRegister: register(0), SetName: set}),
+	}
+}
+
+func (f family) addWithMAC(set string) word {
+	return word{
+		fmt.Sprintf("add @%s { %s . ether saddr }", set, f.flowText()),
+		append(append(f.loadFlow(), loadMAC(f.afterFlow())...),
+			&expr.Dynset{SrcRegKey: register(0), SetName: set, Operation: unix.NFT_DYNSET_OP_ADD}),
+	}
+}
+
+// seenMoreThan counts packets of the flow in a set, and goes on with the rule from
+// the one after so many. nftables cannot count up to a number, but has a bucket
+// for each element, which hardly fills as long as an element lives.
+func (f family) seenMoreThan(many int, set string) word {
+	return word{
+		fmt.Sprintf("update @%s { %s limit rate over 1/hour burst %d packets }", set, f.flowText(), many),
+		append(f.loadFlow(), &expr.Dynset{
+			SrcRegKey: register(0), SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE,
+			Exprs: []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Rate: 1, Over: true, Unit: expr.LimitTimeHour, Burst: uint32(many)}},
+		}),
 	}
 }
 
@@ -280,35 +295,39 @@ func (f family) copyToOwner(set, link string, index int) word {
 	return word{fmt.Sprintf("dup to %s map @%s device %q", f.flowText(), set, link), exprs}
 }
 
-// claimDSCP tells a claim from a question.
-const claimDSCP = 63
+// These tell answers from questions: the connection is of the node that has sent
+// this, and it is not.
+const (
+	claimDSCP  = 63
+	denialDSCP = 62
+)
 
-// isClaim matches on the six bits of the DSCP.
-func (f family) isClaim() word {
-	offset, mask, want := uint32(1), []byte{0xfc}, []byte{claimDSCP << 2}
+// isDSCP matches on the six bits of the DSCP.
+func (f family) isDSCP(is byte) word {
+	offset, mask, want := uint32(1), []byte{0xfc}, []byte{is << 2}
 	if f.v6 {
-		offset, mask, want = 0, []byte{0x0f, 0xc0}, []byte{0x0f, 0xc0}
+		offset, mask, want = 0, []byte{0x0f, 0xc0}, binary.BigEndian.AppendUint16(nil, uint16(is)<<6)
 	}
 	length := uint32(len(mask))
-	return word{fmt.Sprintf("%s dscp 0x%x", f.name, claimDSCP), []expr.Any{
+	return word{fmt.Sprintf("%s dscp 0x%x", f.name, is), []expr.Any{
 		load(expr.PayloadBaseNetworkHeader, offset, length, 0),
 		&expr.Bitwise{SourceRegister: register(0), DestRegister: register(0), Len: length, Mask: mask, Xor: make([]byte, length)},
 		equal(0, want),
 	}}
 }
 
-// setClaim sets the six bits and leaves those beside them.
-func (f family) setClaim() word {
-	mask, bits := []byte{0xff, 0x03}, []byte{0x00, claimDSCP << 2}
+// setDSCP sets the six bits and leaves those beside them.
+func (f family) setDSCP(to byte) word {
+	mask, bits := []byte{0xff, 0x03}, []byte{0x00, to << 2}
 	write := &expr.Payload{
 		OperationType: expr.PayloadWrite, SourceRegister: register(0), Base: expr.PayloadBaseNetworkHeader, Offset: 0, Len: 2,
 		CsumType: expr.CsumTypeInet, CsumOffset: 10,
 	}
 	if f.v6 {
-		mask, bits = []byte{0xf0, 0x3f}, []byte{0x0f, 0xc0}
+		mask, bits = []byte{0xf0, 0x3f}, binary.BigEndian.AppendUint16(nil, uint16(to)<<6)
 		write.CsumType, write.CsumOffset = expr.CsumTypeNone, 0
 	}
-	return word{fmt.Sprintf("%s dscp set 0x%x", f.name, claimDSCP), []expr.Any{
+	return word{fmt.Sprintf("%s dscp set 0x%x", f.name, to), []expr.Any{
 		load(expr.PayloadBaseNetworkHeader, 0, 2, 0),
 		&expr.Bitwise{SourceRegister: register(0), DestRegister: register(0), Len: 2, Mask: mask, Xor: bits},
 		write,

@@ -48,6 +48,8 @@ type gossip struct {
 	rescues func() bool               // we answer what others ask for flow rescue
 	changed chan struct{}             // one of them returns something else
 
+	rescuer chan struct{} // poked like wake
+
 	members atomic.Pointer[members.Members]
 	settled atomic.Bool
 }
@@ -98,6 +100,16 @@ func (g *gossip) others() map[string]meta {
 		if said, ok := decodeMeta(b); ok {
 			out[node] = said
 		}
+	}
+	return out
+}
+
+// Lost are the nodes whose speakers have failed without a farewell, and where they
+// were.
+func (g *gossip) Lost() map[string]netip.AddrPort {
+	out := map[string]netip.AddrPort{}
+	for _, l := range g.State().Lost {
+		out[l.Node] = l.Address
 	}
 	return out
 }
@@ -190,6 +202,7 @@ func (g *gossip) follow(ctx context.Context, m *members.Members) error {
 			g.settled.Store(true)
 		}
 		poke(g.wake)
+		poke(g.rescuer)
 	}
 }
 

@@ -69,7 +69,8 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 		return nil, err
 	}
 	if ll := n.layer2; ll != nil {
-		n.rescuer.told = ll.gossip.changed
+		n.rescuer.told, n.rescuer.lost = ll.gossip.changed, ll.gossip.Lost
+		ll.gossip.rescuer = n.rescuer.wake
 		ll.gossip.ready = func() bool { return n.speaker.State().ConfigHash != "" && len(ll.links.watcher.Links()) > 0 }
 	}
 	n.server = serve.New(serve.Options{

@@ -27,8 +27,11 @@ type rescuer struct {
 	overlay *dataplane.Overlay
 	probed  map[bool]bool // for IPv6, for IPv4
 	known   map[netip.Addr]dataplane.Neighbour
-	clean   bool          // none of our tables is there; an earlier process may have left some
-	told    chan struct{} // nil, or poked when Serves changes
+	clean   bool // none of our tables is there; an earlier process may have left some
+
+	told    chan struct{}                    // nil, or poked when Serves changes
+	lost    func() map[string]netip.AddrPort // the nodes that the gossip has lost; nil: there is none
+	silence silence
 
 	mu      sync.Mutex
 	want    plan.Rescue
@@ -49,7 +52,7 @@ type rescueState struct {
 func newRescuer(log *slog.Logger) *rescuer {
 	return &rescuer{
 		log: log, rescue: dataplane.NewRescue(log), overlay: dataplane.NewOverlay(log), wake: make(chan struct{}, 1),
-		probed: map[bool]bool{}, known: map[netip.Addr]dataplane.Neighbour{},
+		probed: map[bool]bool{}, known: map[netip.Addr]dataplane.Neighbour{}, silence: silence{answers: answers},
 	}
 }
 
@@ -137,7 +140,11 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 	if err := r.probe(ctx, want); err != nil {
 		return rescueState{Why: err.Error()}
 	}
-	where, err := dataplane.Neighbours(ctx, addrsOf(want.Peers))
+	gone := map[string]bool{}
+	if r.lost != nil {
+		gone = r.silence.update(ctx, r.lost())
+	}
+	where, err := dataplane.Neighbours(ctx, addrsOf(want.Peers, gone))
 	if err != nil {
 		return rescueState{Why: err.Error()}
 	}
@@ -145,6 +152,9 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 		r.known[a] = n
 	}
 	found := locate(want, self, r.known, dataplane.BehindGateway)
+	for i, p := range found.spec.Peers {
+		found.spec.Peers[i].Gone = gone[p.Name]
+	}
 	r.clean = false
 	if err := r.set(ctx, found); err != nil {
 		return rescueState{Why: err.Error()}
@@ -236,9 +246,11 @@ func (r *rescuer) set(ctx context.Context, found located) error {
 	return r.rescue.Set(ctx, found.spec)
 }
 
-func addrsOf(peers []plan.RescuePeer) (out []netip.Addr) {
+func addrsOf(peers []plan.RescuePeer, but map[string]bool) (out []netip.Addr) {
 	for _, p := range peers {
-		out = append(out, addrOf(p))
+		if !but[p.Name] {
+			out = append(out, addrOf(p))
+		}
 	}
 	return out
 }

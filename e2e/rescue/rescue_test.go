@@ -196,12 +196,6 @@ func TestANodeDies(t *testing.T) {
 		return
 	}
 	ctx := t.Context()
-	_, err := herald.Vtysh(ctx, "configure terminal", "bfd", "profile fast", "receive-interval 50", "transmit-interval 50",
-		"detect-multiplier 3", "exit", "exit", "router bgp 64512", "neighbor nodes bfd profile fast")
-	must(t, err)
-	t.Cleanup(func() { must(t, herald.Configure(context.Background(), config)) })
-	must(t, herald.Configure(ctx, strings.Replace(config, "bfdProfile: default", "bfdProfile: fast", 1)+
-		"bfdProfiles:\n- {name: fast, receiveInterval: 50ms, transmitInterval: 50ms, detectMultiplier: 3}\n"))
 	addrs := serve(t, "death")
 	must(t, stage.Wait(ctx, 30*time.Second, func() error {
 		out, err := herald.Vtysh(ctx, "show bfd peers brief")
@@ -228,10 +222,10 @@ func TestANodeDies(t *testing.T) {
 		}
 		told := h.LastBroken.Sub(died)
 		t.Logf("%s: %d of %d connections broken %v, %d were the dead node's; the last was told after %s", addrs[i], h.Broken, h.Established, h.Kinds, own, told)
-		// It is told by its own third retransmission, since the first two go to the
-		// dead node, or are asked about.
-		if h.Kinds["reset"] != own || told > 2500*time.Millisecond {
-			t.Errorf("%s: broken by %v, the last after %s: want a reset within 2.5 s", addrs[i], h.Kinds, told)
+		// BFD takes up to 0.9 s. The client's third retransmission, after 1.4 s, is the
+		// first to reach a living node, whose peers all deny then.
+		if h.Kinds["reset"] != own || told > 2*time.Second {
+			t.Errorf("%s: broken by %v, the last after %s: want a reset within 2 s", addrs[i], h.Kinds, told)
 		}
 	}
 	must(t, herald.PowerOn(ctx, "n2"))
