@@ -34,6 +34,7 @@ type rescuer struct {
 	silence silence
 
 	mu      sync.Mutex
+	applied bool // want is what the plan says
 	want    plan.Rescue
 	self    netip.Addr // this node's, as others know it
 	state   rescueState
@@ -60,6 +61,7 @@ func newRescuer(log *slog.Logger) *rescuer {
 // route waits for it.
 func (r *rescuer) Apply(_ context.Context, t plan.Table) error {
 	r.mu.Lock()
+	r.applied = true
 	r.want, r.self = t.Rescue, addrOf(plan.RescuePeer{IPv4: t.NextHops.IPv4, IPv6: t.NextHops.IPv6})
 	r.mu.Unlock()
 	select {
@@ -125,8 +127,12 @@ func (r *rescuer) Run(ctx context.Context) error {
 
 func (r *rescuer) step(ctx context.Context) rescueState {
 	r.mu.Lock()
-	want, self := r.want, r.self
+	applied, want, self := r.applied, r.want, r.self
 	r.mu.Unlock()
+	if !applied {
+		// The API may be away; the tables of the speaker before go on meanwhile.
+		return rescueState{Why: "this speaker knows no Services yet"}
+	}
 	if len(want.Services) == 0 {
 		r.setServes(false)
 		if !r.clean {

@@ -44,20 +44,25 @@ func TestRescueThatEndsLeavesNothing(t *testing.T) {
 		return st
 	}
 	ours := func() string { return node.Run("ip", "-br", "link") + node.Run("nft", "list", "tables") }
+	fresh := func() *rescuer { return newRescuer(slog.New(slog.DiscardHandler)) }
 	for _, end := range []struct {
 		desc string
 		by   func(*rescuer)
 	}{
 		{"the pool's rescue is turned off", func(r *rescuer) { apply(r, plan.Rescue{}) }},
-		{"the next speaker finds it turned off", func(*rescuer) { apply(newRescuer(slog.New(slog.DiscardHandler)), plan.Rescue{}) }},
+		{"the next speaker finds it turned off", func(*rescuer) { apply(fresh(), plan.Rescue{}) }},
 	} {
 		t.Run(end.desc, func(t *testing.T) {
-			r := newRescuer(slog.New(slog.DiscardHandler))
+			r := fresh()
 			if st := apply(r, far); !st.On || st.Why != "" {
 				t.Fatalf("the rescue is %+v", st)
 			}
 			if got := ours(); !strings.Contains(got, "herald-vx") || !strings.Contains(got, "table ip herald") {
 				t.Fatalf("at work there are\n%s", got)
+			}
+			inside(t, node, func() { fresh().step(t.Context()) })
+			if got := ours(); !strings.Contains(got, "herald-vx") || !strings.Contains(got, "table ip herald") {
+				t.Fatalf("a speaker that knows nothing has left\n%s", got)
 			}
 			end.by(r)
 			if got := ours(); strings.Contains(got, "herald") {
