@@ -97,12 +97,15 @@ func hooks(f family) ([]int32, error) {
 // trial makes our table with all kinds of rules under another name, hooked to
 // nothing, and deletes it, in one batch. The loopback's index is as good as any.
 func (f family) trial() error {
-	peer := RescuePeer{Name: "probe", MAC: []byte{2, 0, 0, 0, 0, 1}, IPv4: loopback4, IPv6: loopback6, Link: "lo", Ask: true}
+	var peers []RescuePeer
+	for i := range byte(2) { // one's denial need not be counted
+		peers = append(peers, RescuePeer{Name: "probe", MAC: []byte{2, 0, 0, 0, 0, i}, IPv4: loopback4, IPv6: loopback6, Link: "lo", Ask: true})
+	}
 	addr := loopback4
 	if f.v6 {
 		addr = loopback6
 	}
-	spec := RescueSpec{Services: []RescueService{{addr, 1}}, Peers: []RescuePeer{peer}}
+	spec := RescueSpec{Services: []RescueService{{addr, 1}}, Peers: peers}
 	t := spec.table(f, map[string]int{"lo": 1})
 	t.name = tableName + "-probe"
 	for i := range t.chains {

@@ -33,6 +33,8 @@ type rescuer struct {
 	lost    func() map[string]netip.AddrPort // the nodes that the gossip has lost; nil: there is none
 	silence silence
 
+	failures int // to make the tables, since they were made
+
 	mu      sync.Mutex
 	applied bool // want is what the plan says
 	want    plan.Rescue
@@ -71,8 +73,7 @@ func (r *rescuer) Apply(_ context.Context, t plan.Table) error {
 	return nil
 }
 
-// Serves tells whether this node answers what others ask. Once it does, it does so
-// until the tables are removed, whatever goes wrong with a change of them.
+// Serves tells whether this node answers what others ask.
 func (r *rescuer) Serves() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,8 +164,13 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 	}
 	r.clean = false
 	if err := r.set(ctx, found); err != nil {
+		// The tables that are there may be as good as those that could not be made.
+		if r.failures++; r.failures > 1 {
+			r.setServes(false)
+		}
 		return rescueState{Why: err.Error()}
 	}
+	r.failures = 0
 	r.setServes(true)
 	asked, problem := found.asked, found.problem
 	st := rescueState{On: true, Why: problem, Peers: asked}
