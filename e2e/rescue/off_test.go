@@ -27,6 +27,7 @@ func TestANodeWithoutRescueIsNotAsked(t *testing.T) {
 	if !plain() {
 		return
 	}
+	serve(t, "off")
 	configure(t, true)
 	asks := func(want bool) {
 		t.Helper()
