@@ -64,11 +64,28 @@ func (s Suite) on(ctx context.Context, l *lab.Lab) (code int) {
 	return code
 }
 
-// dumpLogs shows what Herald's pods said, so that a failure in continuous
-// integration can be understood.
+// mostTroubles bounds what is shown of the logs, so that what the tests have said
+// stays in sight.
+const mostTroubles = 12
+
+// dumpLogs keeps what Herald's pods said in a file, and shows the last of their
+// troubles, so that a failure can be understood also where the file is gone.
 func dumpLogs(ctx context.Context, l *lab.Lab) {
-	for _, component := range []string{"allocator", "speaker"} {
-		out, err := l.Kubectl(ctx, "-n", "herald-system", "logs", "--prefix", "--tail=60", "-l", "app.kubernetes.io/component="+component)
-		fmt.Fprintf(os.Stderr, "== %s %v\n%s\n", component, err, strings.TrimSpace(out))
+	file, err := os.CreateTemp("", "herald-pods-*.log")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
 	}
+	defer func() { _ = file.Close() }()
+	var troubles []string
+	for _, component := range []string{"allocator", "speaker"} {
+		out, err := l.Kubectl(ctx, "-n", "herald-system", "logs", "--prefix", "--tail=-1", "-l", "app.kubernetes.io/component="+component)
+		fmt.Fprintf(file, "== %s %v\n%s\n", component, err, out)
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+				troubles = append(troubles, line)
+			}
+		}
+	}
+	fmt.Fprintf(os.Stderr, "the logs of Herald's pods are in %s; their last troubles:\n%s", file.Name(), strings.Join(troubles[max(0, len(troubles)-mostTroubles):], ""))
 }
