@@ -28,10 +28,14 @@ const (
 	denialFor = time.Second
 	// A connection that was silent for longer is sought among all peers again.
 	ownerFor = time.Minute
-	// askLimit a second is less than askSize divided by askedFor, so that bogus
-	// packets cannot fill the set of what was asked.
-	askLimit = 5000
-	flowSize = 65536
+	// So many questions a second may be asked for strangers, and for neighbours of
+	// clients of whom something was claimed lately: a flood from invented addresses
+	// does not use up the latter. The sum is less than flowSize divided by askedFor,
+	// so that bogus packets cannot fill the set of what was asked.
+	askLimit    = 4000
+	clientLimit = 1500
+	clientFor   = 30 * time.Minute
+	flowSize    = 65536
 )
 
 // table is one of our two, as data.
@@ -197,6 +201,7 @@ func (f family) flowSets() []set {
 		{name: "asking", key: f.flow(), concat: true, timeout: askingFor},
 		{name: "fresh", key: f.flow(), concat: true, timeout: freshFor},
 		{name: "claimed", key: f.flowAndMAC(), concat: true, timeout: claimEvery},
+		{name: "clients", key: f.addr, timeout: clientFor}, // of whom something was claimed
 		{name: "denied", key: f.flowAndMAC(), concat: true, timeout: denialFor},
 		{name: "denials", key: f.flow(), concat: true, timeout: denialFor},
 	}
@@ -265,7 +270,8 @@ func (f family) ask(peers []RescuePeer, links map[string]int) chain {
 		c.add(acceptPacket())
 		return c
 	}
-	c.add(limitOver(askLimit), count("limited"), drop())
+	c.add(f.isClient(false), limitOver(askLimit), count("limited"), drop())
+	c.add(f.isClient(true), limitOver(clientLimit), count("limited"), drop())
 	c.add(tcp(), f.change("add", "asked"))
 	c.add(tcp(), f.change("add", "asking"))
 	c.add(count("asked"))
@@ -311,6 +317,7 @@ func (f family) denied(peers []RescuePeer) chain {
 func (f family) peer(p RescuePeer, link int, mark uint32) chain {
 	c := chain{name: p.chain()}
 	hop := p.hop(f.v6)
+	c.add(f.isDSCP(claimDSCP), f.noteClient())
 	c.addFor(p.Name, tcp(), f.isDSCP(claimDSCP), f.own(ownerSet(p.Link), hop), f.change("update", "fresh"),
 		f.change("delete", "asked"), f.change("delete", "asking"), count("claimed"), drop())
 	c.add(f.isDSCP(claimDSCP), drop()) // one that found no room

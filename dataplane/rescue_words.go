@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -35,6 +36,7 @@ type family struct {
 	saddr      uint32 // offsets in the header
 	daddr      uint32
 	addrLen    uint32
+	clientBits int // of an address, are one network's
 	icmp       string
 	icmpProto  byte
 	icmpErrors []byte // types that carry the head of a packet of ours
@@ -44,12 +46,12 @@ type family struct {
 
 var (
 	family4 = family{
-		table: nftables.TableFamilyIPv4, name: "ip", addr: nftables.TypeIPAddr, saddr: 12, daddr: 16, addrLen: 4,
+		table: nftables.TableFamilyIPv4, name: "ip", addr: nftables.TypeIPAddr, saddr: 12, daddr: 16, addrLen: 4, clientBits: 24,
 		// destination unreachable, time exceeded, parameter problem
 		icmp: "icmp", icmpProto: unix.IPPROTO_ICMP, icmpErrors: []byte{3, 11, 12}, icmpType: nftables.TypeICMPType, innerProto: 8 + 9,
 	}
 	family6 = family{
-		v6: true, table: nftables.TableFamilyIPv6, name: "ip6", addr: nftables.TypeIP6Addr, saddr: 8, daddr: 24, addrLen: 16,
+		v6: true, table: nftables.TableFamilyIPv6, name: "ip6", addr: nftables.TypeIP6Addr, saddr: 8, daddr: 24, addrLen: 16, clientBits: 64,
 		// the same, and packet too big
 		icmp: "icmpv6", icmpProto: unix.IPPROTO_ICMPV6, icmpErrors: []byte{1, 2, 3, 4}, icmpType: nftables.TypeICMP6Type, innerProto: 8 + 6,
 	}
@@ -227,6 +229,37 @@ func (f family) change(verb, set string) word {
 	return word{
 		fmt.Sprintf("%s @%s { %s }", verb, set, f.flowText()),
 		append(f.loadFlow(), &expr.Dynset{SrcRegKey: register(0), SetName: set, Operation: op}),
+	}
+}
+
+// loadClient loads the network of the sender. Neighbours vouch for each other,
+// since most clients have few connections.
+func (f family) loadClient() []expr.Any {
+	return []expr.Any{
+		load(expr.PayloadBaseNetworkHeader, f.saddr, f.addrLen, 0),
+		&expr.Bitwise{SourceRegister: register(0), DestRegister: register(0), Len: f.addrLen, Mask: f.clientMask(), Xor: make([]byte, f.addrLen)},
+	}
+}
+
+func (f family) clientMask() []byte { return net.CIDRMask(f.clientBits, int(f.addrLen)*8) }
+
+func (f family) clientText() string {
+	return fmt.Sprintf("%s saddr & %s", f.name, net.IP(f.clientMask()))
+}
+
+// isClient: something of the sender's network has been claimed lately, or has not.
+func (f family) isClient(yes bool) word {
+	sign := map[bool]string{true: "==", false: "!="}[yes]
+	return word{
+		fmt.Sprintf("%s %s @clients", f.clientText(), sign),
+		append(f.loadClient(), &expr.Lookup{SourceRegister: register(0), SetName: "clients", Invert: !yes}),
+	}
+}
+
+func (f family) noteClient() word {
+	return word{
+		fmt.Sprintf("update @clients { %s }", f.clientText()),
+		append(f.loadClient(), &expr.Dynset{SrcRegKey: register(0), SetName: "clients", Operation: unix.NFT_DYNSET_OP_UPDATE}),
 	}
 }
 
