@@ -269,6 +269,7 @@ type rescueClient struct {
 	mu     sync.Mutex
 	owner  byte
 	lastOK time.Time
+	silent time.Duration // at most, so far
 	err    error
 	failed time.Time
 }
@@ -325,6 +326,7 @@ func (c *rescueClient) run(after time.Duration) {
 			c.mu.Unlock()
 			return
 		}
+		c.silent = max(c.silent, time.Since(c.lastOK))
 		c.owner, c.lastOK = answer[0], time.Now()
 		c.mu.Unlock()
 		time.Sleep(100 * time.Millisecond)
