@@ -121,15 +121,26 @@ func (n *node) run(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-work.Done():
 	}
-	forGood, left := n.end(work)
+	end, left := n.end(work)
 	stop()
 	err := errors.Join(left, g.Wait())
-	if forGood {
-		ctx = context.WithoutCancel(ctx)
-		err = errors.Join(err, n.aliases.Keep(ctx, nil), n.rescuer.leave(ctx))
+	ctx = context.WithoutCancel(ctx)
+	if end.forGood() {
+		err = errors.Join(err, n.aliases.Keep(ctx, nil))
+	}
+	if end.removed {
+		err = errors.Join(err, n.rescuer.leave(ctx))
 	}
 	return err
 }
+
+// ending is why this speaker ends.
+type ending struct {
+	why     string // empty: it is being replaced, upgraded or restarted
+	removed bool   // Herald itself is, and not only this node
+}
+
+func (e ending) forGood() bool { return e.why != "" }
 
 // askWithin bounds the one question about the end that needs the API server.
 const askWithin = time.Second
@@ -137,28 +148,27 @@ const askWithin = time.Second
 // end hands over what others can take, and finds out whether this is the end for
 // good. When in doubt it is not: a router keeps the routes of a speaker that is
 // replaced, and nobody's connection breaks.
-func (n *node) end(ctx context.Context) (forGood bool, err error) {
+func (n *node) end(ctx context.Context) (e ending, err error) {
 	// If a part has failed, whoever starts us again goes on.
 	failed := ctx.Err() != nil
-	why := ""
 	if !failed {
-		why = n.whyLeave(ctx)
+		e = n.whyLeave(ctx)
 	}
-	if why != "" {
-		n.log.Info("leaving for good", "reason", why)
+	if e.forGood() {
+		n.log.Info("leaving for good", "reason", e.why)
 		n.bgp.Leave()
 		n.drain(ctx)
-		n.rescuer.retire()
 	} else {
 		n.log.Info("leaving the routes to the next speaker")
 	}
 	if n.layer2 != nil && !failed {
-		if why != "" {
+		if e.removed {
+			n.rescuer.retire()
 			n.layer2.gossip.update()
 		}
 		err = n.layer2.gossip.leave(ctx)
 	}
-	return why != "", err
+	return e, err
 }
 
 // drain waits for the routers to turn to other nodes.
@@ -170,13 +180,14 @@ func (n *node) drain(ctx context.Context) {
 	}
 }
 
-// whyLeave is empty if this speaker is being replaced, upgraded or restarted.
-func (n *node) whyLeave(ctx context.Context) string {
+func (n *node) whyLeave(ctx context.Context) ending {
+	// A drained node's pods may still serve connections that were moved: the tables
+	// of flow rescue stay.
 	if why := n.speaker.State().Drains; why != "" {
-		return why
+		return ending{why: why}
 	}
 	if n.o.daemonSet == "" {
-		return ""
+		return ending{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
@@ -184,9 +195,9 @@ func (n *node) whyLeave(ctx context.Context) string {
 	case err != nil:
 		n.log.Warn("not known whether the DaemonSet is gone", "err", err)
 	case gone:
-		return "the DaemonSet " + n.o.daemonSet + " is gone"
+		return ending{"the DaemonSet " + n.o.daemonSet + " is gone", true}
 	}
-	return ""
+	return ending{}
 }
 
 // password reads a key of the Secret herald-bgp. The kubelet keeps the files up to

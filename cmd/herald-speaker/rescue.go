@@ -267,12 +267,12 @@ func addrsOf(peers []plan.RescuePeer, but map[string]bool) (out []netip.Addr) {
 	return out
 }
 
-// leave removes all that is ours.
+// leave removes all that is ours. Who had no right to make it has made nothing.
 func (r *rescuer) leave(ctx context.Context) error {
-	if !r.State().On {
-		return nil
+	if err := r.remove(ctx); !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
-	return r.remove(ctx)
+	return nil
 }
 
 // remove takes the overlay first: without the tables it would let in whatever
