@@ -28,6 +28,11 @@ change back for a while (bgp.weights in the configuration).
 Of a Service with externalTrafficPolicy Local every node's kube-proxy is asked,
 too, how many ready endpoints it has there. That is the weight if all is well.
 
+Where flow rescue is set, every node's speaker is asked whether it is on there,
+and if not, why. The API server passes the question on. For that you need the
+right to list pods and to get pods/proxy in Herald's namespace; without it that
+one answer is missing.
+
   --kubeconfig FILE   default $KUBECONFIG, else ~/.kube/config
   --namespace NAME    of Herald's own objects; default herald-system
   --snapshot FILE     explain what was saved instead of asking the cluster`
@@ -111,14 +116,23 @@ func runExplain(ctx context.Context, std streams, args []string) error {
 	if !strings.Contains(key, "/") {
 		key = "default/" + key
 	}
-	saved, err := c.load(ctx, std)
+	saved, client, err := c.load(ctx, std)
 	if err != nil {
 		return err
 	}
-	if err := explain.Service(std.out, saved, key); err != nil || c.snapshot != "" {
+	if err := explain.Service(std.out, saved, key); err != nil {
 		return err
 	}
-	return crossCheck(ctx, std.out, saved.Cluster, key)
+	nodes := explain.RescueNodes(saved, key)
+	if client == nil {
+		explain.RescueNotAsked(std.out, nodes)
+		return nil
+	}
+	if err := crossCheck(ctx, std.out, saved.Cluster, key); err != nil {
+		return err
+	}
+	rescueCheck(ctx, std.out, client, nodes)
+	return nil
 }
 
 func runSnapshot(ctx context.Context, std streams, args []string) error {
@@ -130,7 +144,7 @@ func runSnapshot(ctx context.Context, std streams, args []string) error {
 	if len(rest) != 0 {
 		return usageError{"snapshot takes no argument"}
 	}
-	saved, err := c.load(ctx, std)
+	saved, _, err := c.load(ctx, std)
 	if err != nil {
 		return err
 	}
@@ -139,11 +153,22 @@ func runSnapshot(ctx context.Context, std streams, args []string) error {
 	return enc.Encode(saved)
 }
 
-func (c clusterFlags) load(ctx context.Context, std streams) (explain.Saved, error) {
-	if c.snapshot == "" {
-		return c.ask(ctx, std)
+// load reads the cluster, or the file that stands for it; then there is no Client.
+func (c clusterFlags) load(ctx context.Context, std streams) (explain.Saved, *kube.Client, error) {
+	if c.snapshot != "" {
+		saved, err := c.read()
+		return saved, nil, err
 	}
-	var saved explain.Saved
+	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	client, err := kube.New(kube.Options{Kubeconfig: c.kubeconfig, Namespace: c.namespace, UserAgent: "heraldctl", Log: log})
+	if err != nil {
+		return explain.Saved{}, nil, err
+	}
+	saved, err := c.ask(ctx, client)
+	return saved, client, err
+}
+
+func (c clusterFlags) read() (saved explain.Saved, err error) {
 	data, err := os.ReadFile(c.snapshot)
 	if err != nil {
 		return saved, err
@@ -158,12 +183,7 @@ func (c clusterFlags) load(ctx context.Context, std streams) (explain.Saved, err
 const patience = 30 * time.Second
 
 // ask reads the cluster once, with the speakers' own informers.
-func (c clusterFlags) ask(ctx context.Context, std streams) (explain.Saved, error) {
-	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	client, err := kube.New(kube.Options{Kubeconfig: c.kubeconfig, Namespace: c.namespace, UserAgent: "heraldctl", Log: log})
-	if err != nil {
-		return explain.Saved{}, err
-	}
+func (c clusterFlags) ask(ctx context.Context, client *kube.Client) (explain.Saved, error) {
 	w := kube.NewWatcher(client, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, ConfigMap: "herald-accepted"})
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

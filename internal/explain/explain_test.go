@@ -58,7 +58,7 @@ allocation: Allocated: has 198.51.100.0 of pool public
   n2  announces  weight 3  75.0 % of the traffic
   n3  silent     -         NoReadyEndpointOnNode: default/web-7d9f is terminating; ready on n1, n2
   NoReadyEndpointOnNode: nothing, if the pods run elsewhere by intent; else look at the readiness of this node's pods
-  flow rescue: auto, for TCP 80, 443; /state of a node's speaker tells whether it works there
+  flow rescue: auto, for TCP 80, 443
 `,
 		"default/plain": `default/plain  type other than LoadBalancer  externalTrafficPolicy Cluster  config HASH
 not Herald's: it takes care of Services of type LoadBalancer without a class or with class heraldlb.io/herald
@@ -127,7 +127,7 @@ allocation: Allocated: has 198.51.100.0 of pool public
   NodeDraining: nothing, if the node shall leave; else remove the taint or the annotation that nodes.drainTaint and nodes.drainAnnotation name
   n2  no session with tor: addressFrom: the node has no annotation tor; set it to an IP address, or write the address down
   n3  no session with tor: addressFrom: the node has no annotation tor; set it to an IP address, or write the address down
-  flow rescue: auto, for TCP 80, 443; /state of a node's speaker tells whether it works there
+  flow rescue: auto, for TCP 80, 443
 `
 	if diff := cmp.Diff(want, text(t, s, "default/web")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -140,7 +140,7 @@ func TestFlowRescue(t *testing.T) {
 		change func(*explain.Saved)
 		want   string
 	}{
-		"on":                   {"", func(*explain.Saved) {}, "auto, for TCP 80, 443; /state of a node's speaker tells whether it works there"},
+		"on":                   {"", func(*explain.Saved) {}, "auto, for TCP 80, 443"},
 		"switched off":         {", flowRescue: off", func(*explain.Saved) {}, "off: pool public has flowRescue: off"},
 		"at layer 2 alone":     {", announce: [l2]", func(*explain.Saved) {}, "none: it is not announced by BGP"},
 		"without TCP":          {"", func(s *explain.Saved) { s.Cluster.Services[0].Ports = s.Cluster.Services[0].Ports[:0] }, "none: it has no TCP port"},

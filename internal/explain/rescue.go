@@ -11,12 +11,17 @@ import (
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
-// rescues are the TCP ports of an address for which some node would look for the
-// flows that others have begun. The cluster does not tell who has announced it
-// before, so all nodes that may are taken to.
-func rescues(in plan.Input, t plan.Table, a netip.Addr) (ports []string) {
+// rescueOf is a node's part in flow rescue. The cluster does not tell who has
+// announced an address before, so all nodes that may are taken to.
+func rescueOf(in plan.Input, t plan.Table) plan.Rescue {
 	t, _, _ = plan.RescueMemory(nil).Remember(t, in, time.Time{})
-	for _, s := range t.Rescue.Services {
+	return t.Rescue
+}
+
+// rescues are the TCP ports of an address for which a node would look for the
+// flows that others have begun.
+func rescues(in plan.Input, t plan.Table, a netip.Addr) (ports []string) {
+	for _, s := range rescueOf(in, t).Services {
 		if s.Addr == a {
 			ports = append(ports, fmt.Sprint(s.Port))
 		}
@@ -43,7 +48,7 @@ func rescue(c *config.Config, services []cluster.Service, a netip.Addr, ports []
 	case len(ports) == 0:
 		return "none: there are no two nodes that may announce it"
 	default:
-		return "auto, for TCP " + strings.Join(ports, ", ") + "; /state of a node's speaker tells whether it works there"
+		return "auto, for TCP " + strings.Join(ports, ", ")
 	}
 }
 
