@@ -19,8 +19,8 @@ type setup struct {
 	far       []string // nodes in a rack of their own
 }
 
-// In the setups after the first, only what differs there is tested.
-var setups = []setup{{proxyMode: "nftables"}, {proxyMode: "iptables"}, {proxyMode: "nftables", far: []string{"n2"}}}
+// What does not depend on the lab is tested on the first one alone.
+var setups = []setup{{proxyMode: "nftables"}, {proxyMode: "iptables", far: []string{"n2"}}}
 
 var (
 	herald *stage.Stage
@@ -28,9 +28,7 @@ var (
 	config string
 )
 
-// plain and inRacks are whether the tests run on one segment with nftables, and
-// on two segments.
-func plain() bool   { return here.proxyMode == "nftables" && !inRacks() }
+// inRacks is whether the tests run on two segments.
 func inRacks() bool { return len(here.far) > 0 }
 
 // config has BFD, so that a dead node is found before its connections time out.
