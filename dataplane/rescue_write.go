@@ -224,7 +224,7 @@ func reason(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("no right to change nftables, which takes the capability NET_ADMIN: %w", err)
+		return fmt.Errorf("no right to change nftables, which takes the capability NET_ADMIN, and a table herald that no other program owns: %w", err)
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("the kernel lacks a part of nftables: it takes nft_dup_ipv4 and nft_dup_ipv6, nft_ct, nft_limit and Linux 5.4: %w", err)
 	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):

@@ -239,7 +239,7 @@ func locate(want plan.Rescue, self netip.Addr, known map[netip.Addr]dataplane.Ne
 		case p.Ask:
 			out.asked = append(out.asked, p.Name)
 		case p.Off:
-			out.problem = cmp.Or(out.problem, "flow rescue is off on node "+p.Name+": its connections are not rescued; /state of its speaker says why it is off")
+			out.problem = cmp.Or(out.problem, "flow rescue is off on node "+p.Name+": its connections are not rescued; heraldctl explain says why it is off")
 		}
 	}
 	return out
