@@ -97,9 +97,11 @@ func TestRescueUnderFlood(t *testing.T) {
 	if bound := perSecond * (askedFor.Seconds() + 1); known < askLimit || float64(known) > min(bound, flowSize) {
 		t.Errorf("%d flows are remembered, not %d to %.0f", known, askLimit, bound)
 	}
-	// Other work on the machine is no fault of the node's.
-	if f.perSecond() < rate/2 {
-		t.Error("this machine is too busy for a flood")
+	switch got := f.perSecond(); {
+	case got < 4*perSecond:
+		t.Error("that is no flood")
+	case got < rate*95/100:
+		t.Logf("other work on this machine has kept it from %d a second", rate)
 	}
 }
 
