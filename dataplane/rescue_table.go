@@ -215,7 +215,7 @@ func (f family) pre(overlay string, peers bool) chain {
 		c.add(fromLink(overlay), gotoChain("tunnel"))
 	}
 	if peers {
-		c.add(tcp(), f.isService(), gotoChain("flow"))
+		c.add(tcp(), f.isService(), gotoChain("incoming"))
 		c.add(protocol(f.icmpProto), f.isError(), f.isAddress(), gotoChain("error"))
 	}
 	return c
@@ -234,7 +234,7 @@ func (f family) tunnel() chain {
 // flows decides over a packet for a service. Who asks for a flow drops the packet,
 // so that conntrack does not take it for one of this node.
 func (f family) flows(owners []string, links map[string]int) chain {
-	c := chain{name: "flow"}
+	c := chain{name: "incoming"}
 	c.add(tcp(), isOpening(), acceptPacket())
 	c.add(onEthernet(), byPeer())
 	c.add(isKnown(), acceptPacket())
