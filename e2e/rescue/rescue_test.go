@@ -167,7 +167,7 @@ func TestNoConnectionBreaks(t *testing.T) {
 	}
 }
 
-// Thousands of connections move at once.
+// Thousands of connections move at once, and again.
 func TestThousandsOfConnections(t *testing.T) {
 	if inRacks() {
 		return
@@ -180,7 +180,14 @@ func TestThousandsOfConnections(t *testing.T) {
 		_, err := herald.Kubectl(ctx, "annotate", "node", "n2", "heraldlb.io/drain=true")
 		must(t, err)
 		waitWeights(t, addrs, withoutN2)
-	}, "-n", "4000", "--interval", "500ms")[0]
+		time.Sleep(2 * time.Second)
+		_, err = herald.Kubectl(ctx, "annotate", "node", "n2", "heraldlb.io/drain-")
+		must(t, err)
+		waitWeights(t, addrs, all)
+		time.Sleep(2 * time.Second)
+		must(t, herald.RunPod(ctx, lab.PodSpec{Name: "thousands-more", Node: "n1", Labels: map[string]string{"app": "thousands"}}))
+		waitWeights(t, addrs, map[string]int{"n1": 50, "n2": 25, "n3": 25})
+	}, "-n", "4000", "--interval", "500ms", "--duration", "25s")[0]
 	t.Logf("%d of %d connections broken %v, %d requests", h.Broken, h.Established, h.Kinds, h.Requests)
 	if h.Broken > 0 {
 		t.Errorf("%d of %d connections broken, want none", h.Broken, h.Established)
