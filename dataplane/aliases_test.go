@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -13,23 +12,6 @@ import (
 
 	"github.com/heraldlb/herald/internal/netlab"
 )
-
-// inside runs f in a node's namespace.
-func inside(t *testing.T, n *netlab.Node, f func()) {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and not given back
-		err := enter(n.NS)
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestAliases(t *testing.T) {
 	lab := netlab.New(t)
@@ -47,7 +29,7 @@ func TestAliases(t *testing.T) {
 		return x
 	}
 	set := func(a *Aliases, want ...Alias) (err error) {
-		inside(t, node, func() { err = errors.Join(a.Add(t.Context(), want), a.Keep(t.Context(), want)) })
+		node.Inside(t, func() { err = errors.Join(a.Add(t.Context(), want), a.Keep(t.Context(), want)) })
 		return err
 	}
 	first := NewAliases(nil)
@@ -55,7 +37,7 @@ func TestAliases(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range []string{"10.0.1.11", "10.0.2.11", "fd00::1:11"} {
-		inside(t, router, func() {
+		router.Inside(t, func() {
 			// Nothing listens there, and only a host that has the address says so.
 			if _, err := net.DialTimeout("tcp", net.JoinHostPort(a, "9"), 3*time.Second); !errors.Is(err, unix.ECONNREFUSED) {
 				t.Errorf("%s does not answer: %v", a, err)

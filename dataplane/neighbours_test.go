@@ -22,7 +22,7 @@ func TestNeighbours(t *testing.T) {
 	var got map[netip.Addr]Neighbour
 	var err error
 	var behind []string
-	inside(t, self, func() {
+	self.Inside(t, func() {
 		got, err = Neighbours(t.Context(), addrs)
 		for _, a := range addrs {
 			if BehindGateway(a) {

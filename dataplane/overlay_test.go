@@ -40,7 +40,7 @@ func TestOverlay(t *testing.T) {
 	spec := OverlaySpec{Local: addrOf("10.0.0.1"), Peers: []netip.Addr{addrOf("10.0.1.1"), addrOf("10.0.2.1")}}
 	set := func(s OverlaySpec) string {
 		t.Helper()
-		inside(t, node, func() {
+		node.Inside(t, func() {
 			if err := NewOverlay(nil).Set(t.Context(), s); err != nil {
 				t.Error(err)
 			}
@@ -65,7 +65,7 @@ func TestOverlay(t *testing.T) {
 	if got := set(spec); !strings.Contains(got, "mtu 1330") || !strings.Contains(got, "local fd00::1") || !strings.Contains(got, "dst fd00:1::1") {
 		t.Errorf("over IPv6:\n%s", got)
 	}
-	inside(t, node, func() {
+	node.Inside(t, func() {
 		o := NewOverlay(nil)
 		if err := o.Remove(t.Context(), spec); err != nil {
 			t.Error(err)
@@ -78,7 +78,7 @@ func TestOverlay(t *testing.T) {
 		}
 	})
 	lab.Pair(node, "herald-vx", node, "far1")
-	inside(t, node, func() {
+	node.Inside(t, func() {
 		if err := NewOverlay(nil).Set(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "of kind veth, which is not ours") {
 			t.Errorf("somebody else's link: %v", err)
 		}
@@ -92,7 +92,7 @@ func TestOverlayIsClosed(t *testing.T) {
 	target := OverlaySpec{}.Peer("", l.underlay(node)).IPv6.String() + "%herald-vx"
 	knock := func(from *rescueNode) error {
 		var err error
-		inside(t, from.Node, func() {
+		from.Inside(t, func() {
 			c, e := net.DialTimeout("tcp", net.JoinHostPort(target, "9"), 500*time.Millisecond)
 			if err = e; e == nil {
 				_ = c.Close()
@@ -101,7 +101,7 @@ func TestOverlayIsClosed(t *testing.T) {
 		return err
 	}
 	remove := func(n *rescueNode) {
-		inside(t, n.Node, func() {
+		n.Inside(t, func() {
 			if err := n.rescue.Remove(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -126,7 +126,7 @@ func TestOverlayIsClosed(t *testing.T) {
 	// A tunnel from an address of no peer does not even get in.
 	spec := l.spec(node)
 	spec.Peers = slices.DeleteFunc(spec.Peers, func(p RescuePeer) bool { return p.Name == stranger.Name })
-	inside(t, node.Node, func() {
+	node.Inside(t, func() {
 		if err := node.rescue.Set(t.Context(), spec); err != nil {
 			t.Error(err)
 		}

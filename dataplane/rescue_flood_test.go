@@ -151,7 +151,7 @@ func (l *rescueLab) strangers(n int) (out []*rescueClient) {
 	for i := range n {
 		l.client.Addr("eth0", fmt.Sprintf("10.2.%d.1/32", i))
 	}
-	inside(l.t, l.client, func() {
+	l.client.Inside(l.t, func() {
 		for i := range n {
 			from := addrOf(fmt.Sprintf("10.2.%d.1", i))
 			d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 20000))}

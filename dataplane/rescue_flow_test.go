@@ -96,7 +96,7 @@ func TestRescueOverSubnets(t *testing.T) {
 	t.Run("uploads", func(t *testing.T) { l.uploads(t, []int{1, 1}, []int{0, 0, 0, 1}) })
 	t.Run("ICMP errors", func(t *testing.T) { l.smallPath(t, []int{1, 1}) })
 	for _, n := range l.nodes {
-		inside(t, n.Node, func() {
+		n.Inside(t, func() {
 			if err := NewOverlay(nil).Remove(t.Context(), l.overlay(n)); err != nil {
 				t.Error(err)
 			}
@@ -127,7 +127,7 @@ func (l *rescueLab) death(t *testing.T, known bool, limit time.Duration, before 
 		l.gone = 1
 		defer func() { l.gone = 0 }()
 		for _, n := range l.nodes[1:] {
-			inside(t, n.Node, func() {
+			n.Inside(t, func() {
 				if err := n.rescue.Set(t.Context(), l.spec(n)); err != nil {
 					t.Error(err)
 				}
@@ -223,7 +223,7 @@ func (l *rescueLab) smallPath(t *testing.T, before []int) {
 			if on != (got == downloadLen) {
 				t.Errorf("%s, errors shown to peers %t: %d bytes of %d", f.vip, on, got, downloadLen)
 			}
-			inside(t, last.Node, func() {
+			last.Inside(t, func() {
 				if err := last.rescue.Set(t.Context(), l.spec(last)); err != nil {
 					t.Error(err)
 				}

@@ -166,7 +166,7 @@ func (l *rescueLab) rescue(on bool) {
 
 func (n *rescueNode) rescued(l *rescueLab, on bool) {
 	l.t.Helper()
-	inside(l.t, n.Node, func() {
+	n.Inside(l.t, func() {
 		err := n.rescue.Remove(l.t.Context())
 		if overlay := l.overlay(n); on && len(overlay.Peers) > 0 {
 			err = errors.Join(err, NewOverlay(nil).Set(l.t.Context(), overlay))
@@ -183,7 +183,7 @@ func (n *rescueNode) rescued(l *rescueLab, on bool) {
 func (l *rescueLab) counters() (sum RescueCounters) {
 	l.t.Helper()
 	for _, n := range l.nodes {
-		inside(l.t, n.Node, func() {
+		n.Inside(l.t, func() {
 			c, err := n.rescue.Counters()
 			if err != nil {
 				l.t.Error(err)
@@ -216,7 +216,7 @@ func (l *rescueLab) weights(weights ...int) {
 // the node's number.
 func serveEcho(t *testing.T, n *netlab.Node, number byte) {
 	t.Helper()
-	inside(t, n, func() {
+	n.Inside(t, func() {
 		listener, err := net.Listen("tcp", ":80")
 		if err != nil {
 			t.Error(err)
@@ -279,7 +279,7 @@ type rescueClient struct {
 func (l *rescueLab) dial(addr string, n int) []net.Conn {
 	l.t.Helper()
 	var conns []net.Conn
-	inside(l.t, l.client, func() {
+	l.client.Inside(l.t, func() {
 		for range n {
 			l.ports++
 			d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{Port: l.ports}}

@@ -32,7 +32,7 @@ type message struct {
 func (n *rescueNode) sender(t *testing.T, frames [][]byte) *sender {
 	t.Helper()
 	s := &sender{frames: frames, vectors: make([]unix.Iovec, len(frames)), messages: make([]message, len(frames))}
-	inside(t, n.lan.Node, func() {
+	n.lan.Inside(t, func() {
 		if err := s.open(n.port); err != nil {
 			t.Error(err)
 		}

@@ -87,7 +87,7 @@ func TestRuleset(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := spec.Ruleset()
 			golden(t, strings.ReplaceAll(name, " ", "-"), got)
-			inside(t, node, func() {
+			node.Inside(t, func() {
 				// nft shows tables in the order in which they were filled.
 				if err := errors.Join(r.Remove(t.Context()), r.Set(t.Context(), spec)); err != nil {
 					t.Error(err)
@@ -124,7 +124,7 @@ func golden(t *testing.T, name, got string) {
 func change(t *testing.T, node *netlab.Node, r *Rescue, spec RescueSpec) bool {
 	t.Helper()
 	var before, after uint32
-	inside(t, node, func() {
+	node.Inside(t, func() {
 		var errs [3]error
 		before, errs[0] = generation()
 		errs[1] = r.Set(t.Context(), spec)
@@ -209,7 +209,7 @@ func TestSetKeepsWhatPacketsHaveLeft(t *testing.T) {
 			t.Errorf("after %q nft shows something else (-model +nft):\n%s", what, diff)
 		}
 	}
-	inside(t, node, func() {
+	node.Inside(t, func() {
 		if err := errors.Join(r.Remove(t.Context()), r.Remove(t.Context())); err != nil {
 			t.Error(err)
 		}
@@ -263,7 +263,7 @@ func TestMissingLink(t *testing.T) {
 	node := lab.Node("node")
 	lab.Pair(node, "eth0", node, "far0")
 	spec := rescueSpecs(t)["over the overlay"]
-	inside(t, node, func() {
+	node.Inside(t, func() {
 		err := NewRescue(nil).Set(t.Context(), spec)
 		if err == nil || !strings.Contains(err.Error(), `link "herald-vx" of peers: `) {
 			t.Errorf("the error is %v", err)
@@ -283,7 +283,7 @@ func TestProbe(t *testing.T) {
 	other.Addr("eth0", "10.0.0.2/24", "fd00::2/64")
 	r := NewRescue(nil)
 	probe := func(v6 bool) (err error) {
-		inside(t, node, func() { err = r.Probe(t.Context(), v6) })
+		node.Inside(t, func() { err = r.Probe(t.Context(), v6) })
 		return err
 	}
 	for _, v6 := range []bool{false, true} {
@@ -310,7 +310,7 @@ func TestProbe(t *testing.T) {
 	}
 	// Without the capability.
 	var err error
-	inside(t, node, func() {
+	node.Inside(t, func() {
 		// Threads of their own have capabilities of their own.
 		none := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var data [2]unix.CapUserData

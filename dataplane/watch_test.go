@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/internal/netlab"
-	"golang.org/x/sys/unix"
 )
 
 // The main thread stands for the process in /proc, and what tears a namespace
@@ -28,7 +27,7 @@ func runIn(t *testing.T, n *netlab.Node, run func(context.Context) error) {
 	go func() {
 		// The thread stays in the namespace, so it is not given back.
 		runtime.LockOSThread()
-		if err := enter(n.NS); err != nil {
+		if err := n.Enter(); err != nil {
 			done <- err
 			return
 		}
@@ -52,15 +51,6 @@ func watch(t *testing.T, n *netlab.Node, change func(*Watcher)) *Watcher {
 	runIn(t, n, w.Run)
 	eventually(t, w, "the first listing", func(links map[string]Link) bool { return len(links) > 0 })
 	return w
-}
-
-func enter(namespace string) error {
-	f, err := os.Open(filepath.Join("/run/netns", namespace))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
 }
 
 func byName(links []Link) map[string]Link {

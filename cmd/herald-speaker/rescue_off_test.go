@@ -3,13 +3,9 @@ package main
 import (
 	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/internal/netlab"
 	"github.com/heraldlb/herald/speaker/plan"
@@ -35,7 +31,7 @@ func TestRescueThatEndsLeavesNothing(t *testing.T) {
 	}
 	apply := func(r *rescuer, want plan.Rescue) (st rescueState) {
 		t.Helper()
-		inside(t, node, func() {
+		node.Inside(t, func() {
 			if err := r.Apply(t.Context(), plan.Table{Rescue: want, NextHops: plan.NextHops{IPv4: netip.MustParseAddr("10.0.0.1")}}); err != nil {
 				t.Error(err)
 			}
@@ -60,7 +56,7 @@ func TestRescueThatEndsLeavesNothing(t *testing.T) {
 			if got := ours(); !strings.Contains(got, "herald-vx") || !strings.Contains(got, "table ip herald") {
 				t.Fatalf("at work there are\n%s", got)
 			}
-			inside(t, node, func() { fresh().step(t.Context()) })
+			node.Inside(t, func() { fresh().step(t.Context()) })
 			if got := ours(); !strings.Contains(got, "herald-vx") || !strings.Contains(got, "table ip herald") {
 				t.Fatalf("a speaker that knows nothing has left\n%s", got)
 			}
@@ -70,30 +66,4 @@ func TestRescueThatEndsLeavesNothing(t *testing.T) {
 			}
 		})
 	}
-}
-
-// inside runs f in a node's namespace.
-func inside(t *testing.T, n *netlab.Node, f func()) {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and not given back
-		err := enter(n.NS)
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
-
-func enter(namespace string) error {
-	f, err := os.Open(filepath.Join("/run/netns", namespace))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
 }

@@ -22,7 +22,7 @@ func TestSilenceIsOfDeadNodes(t *testing.T) {
 		"speaker dead": netip.MustParseAddrPort("10.0.0.3:7946"),
 		"powered off":  netip.MustParseAddrPort("10.0.0.4:7946"),
 	}
-	inside(t, there, func() {
+	there.Inside(t, func() {
 		l, err := net.Listen("tcp", "10.0.0.2:7946")
 		if err != nil {
 			t.Error(err)
@@ -31,7 +31,7 @@ func TestSilenceIsOfDeadNodes(t *testing.T) {
 		t.Cleanup(func() { _ = l.Close() })
 	})
 	s := silence{answers: func(ctx context.Context, at netip.AddrPort) (is bool) {
-		inside(t, here, func() { is = answers(ctx, at) })
+		here.Inside(t, func() { is = answers(ctx, at) })
 		return is
 	}}
 	ask := func(want ...string) {
