@@ -40,9 +40,7 @@ func TestANodeIsDrained(t *testing.T) {
 				}))
 				must(t, herald.WaitWeights(ctx, 10*time.Second, a, withoutN2))
 			})
-			if got.probe.Lost > 0 {
-				t.Errorf("%d of %d new connections lost, want none", got.probe.Lost, got.probe.Sent)
-			}
+			got.wantNewServed(t)
 			must(t, stage.Wait(ctx, 15*time.Second, func() error {
 				out, err := herald.Vtysh(ctx, "show bgp ipv4 unicast "+a.String())
 				if err == nil && strings.Contains(out, "from 10.77.0.12 ") {
@@ -52,9 +50,7 @@ func TestANodeIsDrained(t *testing.T) {
 			}))
 			back := during(t, a, 6*time.Second, func() { kubectl(tt.undrain) })
 			must(t, herald.WaitWeights(ctx, 10*time.Second, a, equal))
-			if back.probe.Lost > 0 {
-				t.Errorf("%d of %d new connections lost when n2 came back, want none", back.probe.Lost, back.probe.Sent)
-			}
+			back.wantNewServed(t)
 		})
 	}
 }
@@ -75,9 +71,7 @@ func TestTheLastPodOfANodeEnds(t *testing.T) {
 		must(t, herald.RemovePod(ctx, "ends-n2-0"))
 		must(t, herald.WaitWeights(ctx, 5*time.Second, a, withoutN2))
 	})
-	if got.probe.Lost > 0 {
-		t.Errorf("%d of %d new connections lost, want none", got.probe.Lost, got.probe.Sent)
-	}
+	got.wantNewServed(t)
 }
 
 // A node that is back announces nothing before its kube-proxy has its rules.
@@ -91,9 +85,7 @@ func TestANodeIsBackAfterAPowerCut(t *testing.T) {
 		must(t, herald.WaitPods(ctx, 60*time.Second, "poweron-n2-0"))
 		must(t, herald.WaitWeights(ctx, 30*time.Second, a, equal))
 	})
-	if got.probe.Lost > 0 {
-		t.Errorf("%d of %d new connections lost, want none", got.probe.Lost, got.probe.Sent)
-	}
+	got.wantNewServed(t)
 	must(t, herald.WaitReplicas(ctx))
 }
 
