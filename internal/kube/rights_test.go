@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heraldlb/herald/internal/cluster"
@@ -66,4 +68,34 @@ func TestRightsOfTheSpeaker(t *testing.T) {
 	if n := events(); n != 2 {
 		t.Errorf("%d Events", n)
 	}
+}
+
+// A speaker whose ServiceAccount has been deleted is of a Herald that is removed.
+// One that has no right to ask does not know.
+func TestARemovedServiceAccount(t *testing.T) {
+	s := kubetest.Shared(t)
+	ns := s.Namespace(t)
+	accounts := s.Admin.CoreV1().ServiceAccounts(ns)
+	if _, err := accounts.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "speaker"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	token, err := accounts.CreateToken(t.Context(), "speaker", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := kube.New(kube.Options{Kubeconfig: s.TokenKubeconfig(token.Status.Token), Namespace: ns, UserAgent: "herald-speaker"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := c.DaemonSetGone(t.Context(), "herald-speaker"); gone || err == nil {
+		t.Errorf("without the right to ask: %v, %v", gone, err)
+	}
+	if err := accounts.Delete(t.Context(), "speaker", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	// The API server remembers for 10 s whom it has believed.
+	kubetest.Eventually(t, 20*time.Second, "it is gone", func() bool {
+		gone, err := c.DaemonSetGone(t.Context(), "herald-speaker")
+		return gone && err == nil
+	})
 }

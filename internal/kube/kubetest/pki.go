@@ -96,11 +96,19 @@ func (s *Server) Kubeconfig(user string, groups ...string) string {
 	if err := s.pki.issue(name, cert); err != nil {
 		panic(err) // the test's own directory is gone
 	}
+	return s.writeKubeconfig(name, fmt.Sprintf("client-certificate: %q, client-key: %q", s.pki.file(name+".crt"), s.pki.file(name+".key")))
+}
+
+// TokenKubeconfig writes a kubeconfig for the bearer of a token.
+func (s *Server) TokenKubeconfig(token string) string {
+	return s.writeKubeconfig("token", fmt.Sprintf("token: %q", token))
+}
+
+func (s *Server) writeKubeconfig(name, user string) string {
 	path := s.file(name + ".kubeconfig")
-	text := fmt.Sprintf(kubeconfig, loopback("https", s.apiPort), s.pki.file("ca.crt"),
-		s.pki.file(name+".crt"), s.pki.file(name+".key"))
+	text := fmt.Sprintf(kubeconfig, loopback("https", s.apiPort), s.pki.file("ca.crt"), user)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		panic(err)
+		panic(err) // the test's own directory is gone
 	}
 	return path
 }
@@ -114,7 +122,7 @@ func (s *Server) ServiceAccount(namespace, name string) string {
 const kubeconfig = `apiVersion: v1
 kind: Config
 clusters: [{name: test, cluster: {server: %q, certificate-authority: %q}}]
-users: [{name: test, user: {client-certificate: %q, client-key: %q}}]
+users: [{name: test, user: {%s}}]
 contexts: [{name: test, context: {cluster: test, user: test}}]
 current-context: test
 `
