@@ -30,7 +30,7 @@ func TestExplainLiveAndFromASnapshot(t *testing.T) {
 		"n3  silent     -         NoReadyEndpointOnNode: ready on n1, n2",
 		"peers router (" + lab.Router4 + ")",
 		"\n  off: n1, n2, n3: try the rules of ip in nftables: ", // without its overlay
-		"; apply manifests/overlays/flow-rescue, which permits it\n",
+		"; apply manifests/overlays/flow-rescue or full, which permit it\n",
 	} {
 		if !strings.Contains(live, want) {
 			t.Errorf("%q is not in\n%s", want, live)

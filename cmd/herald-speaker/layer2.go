@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -17,6 +19,7 @@ import (
 	"github.com/heraldlb/herald/internal/kube"
 	"github.com/heraldlb/herald/speaker/l2"
 	"github.com/heraldlb/herald/speaker/members"
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // layer2 is all that a speaker needs for layer 2 only.
@@ -65,6 +68,15 @@ func newLayer2(o options, client *kube.Client, watcher snapshots, rescues func()
 	}
 	l.gossip.macs = l.links.macs
 	return l, nil
+}
+
+// Apply implements speaker.Announcer.
+func (l *layer2) Apply(ctx context.Context, t plan.Table) error {
+	err := l.announcer.Apply(ctx, t)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; apply manifests/overlays/layer2 or full, which permit it", err)
+	}
+	return err
 }
 
 func readKeys(file string) ([][]byte, error) {

@@ -95,7 +95,7 @@ func (n *node) options() speaker.Options {
 		Applied: func(speaker.State, error) { n.source.Save(n.prober.Open(), n.speaker.State().Remembered) },
 	}
 	if ll := n.layer2; ll != nil {
-		so.Announcers = append(so.Announcers, ll.announcer)
+		so.Announcers = append(so.Announcers, ll)
 		so.Members, so.Links = ll.gossip, ll.links
 		so.Joined = func() { ll.announcer.Reannounce("a member has joined") }
 	}

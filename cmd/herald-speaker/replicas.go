@@ -39,7 +39,7 @@ func (r replicas) Apply(ctx context.Context, t plan.Table) error {
 	if added != nil {
 		t = single(t)
 		if errors.Is(added, fs.ErrPermission) {
-			added = fmt.Errorf("%w; apply manifests/overlays/add-path, which permits it", added)
+			added = fmt.Errorf("%w; apply manifests/overlays/add-path or full, which permit it", added)
 		}
 	}
 	return errors.Join(added, r.bgp.Apply(ctx, t), r.aliases.Keep(ctx, want))

@@ -19,6 +19,8 @@ import (
 // may have another MAC, and somebody may have flushed our table.
 const rescueEvery = 5 * time.Second
 
+const nothingToRescue = "no pool whose flows could be rescued"
+
 // rescuer keeps the dataplane's tables equal to what the plan says of rescue.
 type rescuer struct {
 	log     *slog.Logger
@@ -33,7 +35,8 @@ type rescuer struct {
 	lost    func() map[string]netip.AddrPort // the nodes that the gossip has lost; nil: there is none
 	silence silence
 
-	failures int // to make the tables, since they were made
+	forbidden bool // the last probe found no right to make tables
+	failures  int  // to make the tables, since they were made
 
 	mu      sync.Mutex
 	applied bool // want is what the plan says
@@ -121,7 +124,11 @@ func (r *rescuer) Run(ctx context.Context) error {
 		r.state = st
 		r.mu.Unlock()
 		if before.On != st.On || before.Why != st.Why {
-			r.log.Info("flow rescue", "on", st.On, "peers", st.Peers, "why", st.Why)
+			level := slog.LevelInfo
+			if r.forbidden {
+				level = slog.LevelDebug // the manifests do not ask for it
+			}
+			r.log.Log(ctx, level, "flow rescue", "on", st.On, "peers", st.Peers, "why", st.Why)
 		}
 	}
 }
@@ -137,14 +144,21 @@ func (r *rescuer) step(ctx context.Context) rescueState {
 	if len(want.Services) == 0 {
 		r.setServes(false)
 		if !r.clean {
-			if err := r.remove(ctx); err != nil {
+			err := r.remove(ctx)
+			r.forbidden = errors.Is(err, fs.ErrPermission)
+			switch {
+			case r.forbidden:
+				return rescueState{Why: nothingToRescue + "; this speaker could not remove what one of manifests/overlays/flow-rescue has left"}
+			case err != nil:
 				return rescueState{Why: err.Error()}
 			}
 			r.clean = true
 		}
-		return rescueState{Why: "no pool whose flows could be rescued"}
+		return rescueState{Why: nothingToRescue}
 	}
-	if err := r.probe(ctx, want); err != nil {
+	err := r.probe(ctx, want)
+	r.forbidden = errors.Is(err, fs.ErrPermission)
+	if err != nil {
 		return rescueState{Why: err.Error()}
 	}
 	gone := map[string]bool{}
@@ -191,7 +205,7 @@ func (r *rescuer) probe(ctx context.Context, want plan.Rescue) error {
 		}
 		err := r.rescue.Probe(ctx, v6)
 		if errors.Is(err, fs.ErrPermission) {
-			return fmt.Errorf("%w; apply manifests/overlays/flow-rescue, which permits it", err)
+			return fmt.Errorf("%w; apply manifests/overlays/flow-rescue or full, which permit it", err)
 		}
 		if err != nil {
 			return err
