@@ -17,10 +17,14 @@ import (
 type setup struct {
 	proxyMode string   // kube-proxy's
 	far       []string // nodes in a rack of their own
+	overlay   string
 }
 
 // What does not depend on the lab is tested on the first one alone.
-var setups = []setup{{proxyMode: "nftables"}, {proxyMode: "iptables", far: []string{"n2"}}}
+var setups = []setup{
+	{proxyMode: "nftables", overlay: "flow-rescue"},
+	{proxyMode: "iptables", overlay: "full", far: []string{"n2"}},
+}
 
 var (
 	herald *stage.Stage
@@ -61,7 +65,7 @@ func install(ctx context.Context, l *lab.Lab) (*stage.Stage, error) {
 	if err := s.MakeGossipKey(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.Manifests(ctx, "overlays/flow-rescue"); err != nil {
+	if err := s.Manifests(ctx, "overlays/"+here.overlay); err != nil {
 		return nil, err
 	}
 	if err := s.Configure(ctx, config); err != nil {
