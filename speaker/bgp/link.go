@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 // An unnumbered session is with the one router of a link. The two find each other
 // by router advertisements (RFC 4861), as FRR and others do: we take the address
 // from the router's, and it takes ours from one that says that this node is no
-// default router.
+// default router. Other nodes on the link see that one too. They must not take
+// this node for the router, which may also be no default router, so it has a mark.
 
 // advertiseEvery is how often this node advertises itself on such a link. A router
 // that was restarted learns of it that soon.
@@ -95,7 +97,7 @@ func (s *speaker) listenOnce(ctx context.Context, link string) error {
 			return fmt.Errorf("receive: %w", err)
 		}
 		// 255: it was sent on this very link (RFC 4861 section 6.1.2).
-		if n < 16 || control == nil || control.HopLimit != 255 {
+		if n < headLen || control == nil || control.HopLimit != 255 || marked(buffer[:n]) {
 			continue
 		}
 		if addr, err := netip.ParseAddr(from.String()); err == nil && addr.WithZone("") != own && addr.IsLinkLocalUnicast() {
@@ -148,16 +150,43 @@ func linkLocalOf(link *net.Interface) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("%s has no link-local address", link.Name)
 }
 
-// advertise says that this node is there, and asks who else is. Neither makes it
-// a default router: the lifetime, bytes 6 and 7, is 0.
+// advertise says that this node is there, and asks who else is.
 func advertise(conn *ipv6.PacketConn) error {
-	advertisement := make([]byte, 16)
-	advertisement[0] = byte(ipv6.ICMPTypeRouterAdvertisement)
-	if _, err := conn.WriteTo(advertisement, nil, &net.IPAddr{IP: net.IPv6linklocalallnodes}); err != nil {
+	if _, err := conn.WriteTo(advertisement(), nil, &net.IPAddr{IP: net.IPv6linklocalallnodes}); err != nil {
 		return err
 	}
 	solicitation := make([]byte, 8)
 	solicitation[0] = byte(ipv6.ICMPTypeRouterSolicitation)
 	_, err := conn.WriteTo(solicitation, nil, &net.IPAddr{IP: net.IPv6linklocalallrouters})
 	return err
+}
+
+// headLen is the length of a router advertisement without options.
+const headLen = 16
+
+// mark is an option of type 253, which is for experiments (RFC 4727). Receivers
+// skip options that they do not know (RFC 4861 section 4.6).
+var mark = []byte{253, 1, 'h', 'e', 'r', 'a', 'l', 'd'}
+
+// advertisement makes this node no default router: the lifetime, bytes 6 and 7,
+// is 0.
+func advertisement() []byte {
+	m := make([]byte, headLen, headLen+len(mark))
+	m[0] = byte(ipv6.ICMPTypeRouterAdvertisement)
+	return append(m, mark...)
+}
+
+// marked tells whether a router advertisement is a node's.
+func marked(m []byte) bool {
+	for options := m[headLen:]; len(options) >= 8; {
+		n := int(options[1]) * 8
+		if n == 0 || n > len(options) {
+			return false
+		}
+		if bytes.Equal(options[:n], mark) {
+			return true
+		}
+		options = options[n:]
+	}
+	return false
 }
