@@ -2,11 +2,14 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -121,8 +124,9 @@ func (s *speaker) ranges(sessions []plan.Session) {
 		}
 		if len(s.found.inRange[r.Name]) > 0 {
 			s.status.remove(r.Name)
+		} else if s.status.add(r); s.deaf != nil {
+			s.status.refuse(r.Name, s.deaf.Error())
 		} else {
-			s.status.add(r)
 			s.status.waits(r.Name)
 		}
 		if _, there := s.found.groups[r.Name]; !there && r.PasswordKey != "" {
@@ -214,11 +218,27 @@ func listenPort(t plan.Table, want map[string]*session) (port uint16, addresses 
 	return port, strings.Join(slices.Compact(on), " ")
 }
 
+// notHeard says why a port cannot be listened on, and what to write then.
+func notHeard(port uint16, err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		hint = ": set bgp.listenPort to a port from 1024, such as 1179, and tell the router (FRR: neighbor X port 1179)"
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = ": end what holds the port, or set bgp.listenPort to another and tell the router (FRR: neighbor X port 1179)"
+	}
+	cause := err
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		cause = op
+	}
+	return fmt.Errorf("cannot wait for the peer on port %d: %w%s", port, cause, hint)
+}
+
 // waiting says that a passive session has not been asked for.
-func waiting(s plan.Session) string {
+func waiting(s plan.Session, port uint16) string {
 	from := s.Address.String()
 	if s.Range.IsValid() {
 		from = s.Range.String()
 	}
-	return fmt.Sprintf("no router has connected from %s yet: look whether it has this node as a neighbor, with the password if there is one, and reaches the port that this node listens on", from)
+	return fmt.Sprintf("no router has connected from %s yet: look whether it has this node as a neighbor, with the password if there is one, and reaches port %d of this node", from, port)
 }

@@ -1,9 +1,13 @@
 package bgp
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,13 +127,54 @@ func TestTakenPort(t *testing.T) {
 	r.router.FRR(bgpd(64513, "10.8.0.11"))
 	other := r.nodes[0].BIRD("router id 10.8.0.77; protocol device {} protocol bgp { local as 1; neighbor 10.8.0.78 as 2; }")
 	n := startAnnouncer(t, r.nodes[0])
-	s := tor("passive", "10.8.0.9", 64512, "")
-	s.Passive = true
-	n.apply(table(1, 64513, []plan.Session{s, tor("tor", "10.8.0.1", 64512, "")}, "198.51.100.10/32 1"))
+	passive, ranged := tor("passive", "10.8.0.9", 64512, ""), tor("range", "10.8.0.9", 64512, "")
+	passive.Passive, ranged.Address, ranged.Range = true, netip.Addr{}, netip.MustParsePrefix("10.8.0.64/28")
+	n.apply(table(1, 64513, []plan.Session{passive, ranged, tor("tor", "10.8.0.1", 64512, "")}, "198.51.100.10/32 1"))
 	wantFIB(t, 15*time.Second, r.router, "198.51.100.10", "10.8.0.11")
-	n.saysOf("passive", "address already in use")
+	waits := []string{"passive", "range"}
+	for _, name := range waits {
+		n.saysOf(name, "on port 179: listen tcp4 0.0.0.0:179: bind: address already in use")
+	}
+	// For longer than a session may stand still.
+	netlab.Always(t, stuckAfter+6*time.Second, func() string {
+		for _, name := range waits {
+			if p := n.peer(name); strings.Contains(p.LastError, "no router has connected") {
+				return fmt.Sprintf("%s waits where nothing listens: %+v", name, p)
+			}
+		}
+		return ""
+	})
+	if log, _ := os.ReadFile(n.Log); strings.Count(string(log), "address already in use") != len(waits) {
+		t.Error("the log does not say it once for each session")
+	}
 	other.Kill()
-	n.saysOf("passive", "no router has connected")
+	for _, name := range waits {
+		n.saysOf(name, "reaches port 179 of this node")
+	}
+}
+
+// TestPortThatCannotBeListenedOn must come with what to write.
+func TestPortThatCannotBeListenedOn(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		port uint16
+		err  error
+		want string
+	}{
+		{"without the right", 179, bindError(179, syscall.EACCES), "cannot wait for the peer on port 179: listen tcp4 0.0.0.0:179: bind: permission denied: " +
+			"set bgp.listenPort to a port from 1024, such as 1179, and tell the router (FRR: neighbor X port 1179)"},
+		{"taken", 1179, bindError(1179, syscall.EADDRINUSE), "cannot wait for the peer on port 1179: listen tcp4 0.0.0.0:1179: bind: address already in use: " +
+			"end what holds the port, or set bgp.listenPort to another and tell the router (FRR: neighbor X port 1179)"},
+		{"something else", 179, errors.New("odd"), "cannot wait for the peer on port 179: start gobgp: odd"},
+	} {
+		if got := notHeard(tc.port, fmt.Errorf("start gobgp: %w", tc.err)).Error(); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+func bindError(port int, cause syscall.Errno) error {
+	return &net.OpError{Op: "listen", Net: "tcp4", Addr: &net.TCPAddr{IP: net.IPv4zero, Port: port}, Err: os.NewSyscallError("bind", cause)}
 }
 
 // TestUnnumberedSession finds its router by the link alone.

@@ -114,7 +114,7 @@ func (s *speaker) probe() {
 	}); err != nil {
 		s.log.Error("gobgp does not answer", "err", err)
 	}
-	s.retry(s.status.stuck(stuckAfter))
+	s.retry(s.status.stuck(stuckAfter, s.port))
 	s.count()
 	if err := errors.Join(s.forget(), s.hear()); err != nil {
 		s.log.Error("bgp table not applied anew", "err", err)
@@ -180,7 +180,7 @@ func (s *speaker) retry(names []string) {
 // impossible says why a session cannot be on this node.
 func (s *speaker) impossible(of plan.Session) error {
 	if of.Passive && s.deaf != nil {
-		return fmt.Errorf("cannot wait for the peer: %w", s.deaf)
+		return s.deaf
 	}
 	if _, err := net.InterfaceByName(of.Interface); of.Interface != "" && err != nil {
 		return fmt.Errorf("this node does not have the interface %s", of.Interface)

@@ -122,7 +122,7 @@ func (s *speaker) ready(t plan.Table, want map[string]*session) error {
 		return err
 	}
 	// The sessions that this node opens itself need no port.
-	s.deaf = err
+	s.deaf = notHeard(port, err)
 	return s.start(0, nil)
 }
 

@@ -256,8 +256,8 @@ func (st *status) connected(addr netip.Addr) {
 }
 
 // stuck notes what is wrong with sessions that stand still, as gobgp waits for
-// minutes without a word. It returns their names.
-func (st *status) stuck(limit time.Duration) (names []string) {
+// minutes without a word. It returns their names. Those that wait do so on a port.
+func (st *status) stuck(limit time.Duration, port uint16) (names []string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	old := func(t time.Time) bool { return !t.IsZero() && time.Since(t) > limit }
@@ -265,8 +265,8 @@ func (st *status) stuck(limit time.Duration) (names []string) {
 		switch {
 		case p.State == Established:
 			continue
-		case p.session.Passive && p.State == Active && old(p.changed), p.session.Range.IsValid() && old(p.changed):
-			st.fail(p, waiting(p.session))
+		case p.session.Passive && p.State == Active && old(p.changed):
+			st.fail(p, waiting(p.session, port))
 			continue
 		case old(p.connected):
 			st.fail(p, silent)
