@@ -29,6 +29,7 @@ func TestExplainLiveAndFromASnapshot(t *testing.T) {
 		"n2  announces  weight 2  66.7 % of the traffic",
 		"n3  silent     -         NoReadyEndpointOnNode: ready on n1, n2",
 		"peers router (" + lab.Router4 + ")",
+		"\n  established: n1, n2\n",
 		"\n  off: n1, n2, n3: try the rules of ip in nftables: ", // without its overlay
 		"; apply manifests/overlays/flow-rescue or full, which permit it\n",
 	} {
@@ -39,8 +40,8 @@ func TestExplainLiveAndFromASnapshot(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "saved.json")
 	must(t, os.WriteFile(file, []byte(heraldctl(t, "snapshot", "--kubeconfig", herald.Kubeconfig())), 0o600))
 	saved := heraldctl(t, "explain", "--snapshot", file, "told")
-	decided, rest, _ := strings.Cut(saved, "\nflow rescue: ")
-	if !strings.HasPrefix(live, decided) || strings.Contains(saved, "kube-proxy, asked") || !strings.HasSuffix(rest, "they were not asked\n") {
+	decided, rest, _ := strings.Cut(saved, "\nBGP sessions, flow rescue: ")
+	if !strings.HasPrefix(live, decided) || strings.Contains(saved, "kube-proxy, asked") || !strings.HasSuffix(rest, "were not asked\n") {
 		t.Errorf("from the snapshot:\n%s\nlive:\n%s", saved, live)
 	}
 	if !strings.Contains(live, "kube-proxy, asked on port ") {

@@ -26,32 +26,49 @@ func crossCheck(ctx context.Context, w io.Writer, snapshot cluster.Snapshot, key
 	svc := snapshot.Services[i]
 	family := cluster.FamilyOf(svc.Ingress[0])
 	said := make([]string, len(snapshot.Nodes))
+	silent := make([]string, len(snapshot.Nodes))
 	var wg sync.WaitGroup
 	for i, n := range snapshot.Nodes {
 		if a := n.Addr(family); a.IsValid() {
 			wg.Go(func() {
-				said[i] = compare(n.Name, endpointsOn(svc, family, n.Name), kubeProxyCount(ctx, netip.AddrPortFrom(a, svc.HealthPort)))
+				got := kubeProxyCount(ctx, netip.AddrPortFrom(a, svc.HealthPort))
+				if got == unanswered {
+					silent[i] = n.Name
+					return
+				}
+				said[i] = compare(n.Name, endpointsOn(svc, family, n.Name), got)
 			})
 		}
 	}
 	wg.Wait()
-	said = slices.DeleteFunc(said, func(s string) bool { return s == "" })
-	_, err := fmt.Fprintf(w, "\nkube-proxy, asked on port %d: %s\n", svc.HealthPort, strings.Join(said, ", "))
+	_, err := fmt.Fprintf(w, "\nkube-proxy, asked on port %d: %s\n", svc.HealthPort, together(said, silent))
 	return err
+}
+
+// together has one remark about all that are silent: seen from an admin's desk,
+// that is often every node, and no fault.
+func together(said, silent []string) string {
+	empty := func(s string) bool { return s == "" }
+	said, silent = slices.DeleteFunc(said, empty), slices.DeleteFunc(silent, empty)
+	text := strings.Join(said, ", ")
+	if len(silent) == 0 {
+		return text
+	}
+	if text != "" {
+		text += "\n  "
+	}
+	return text + "no answer from here of " + strings.Join(silent, ", ") +
+		" (a firewall, this host has no route to the nodes, or no kube-proxy runs there): not checked"
 }
 
 // unanswered is the count of a kube-proxy that said none.
 const unanswered = -1
 
 func compare(node string, want, got int) string {
-	switch {
-	case got == unanswered:
-		return node + " does not answer from here"
-	case got != want:
+	if got != want {
 		return fmt.Sprintf("%s counts %d, but the API server says %d", node, got, want)
-	default:
-		return fmt.Sprintf("%s counts %d", node, got)
 	}
+	return fmt.Sprintf("%s counts %d", node, got)
 }
 
 func endpointsOn(s cluster.Service, f cluster.Family, node string) int {

@@ -28,10 +28,10 @@ change back for a while (bgp.weights in the configuration).
 Of a Service with externalTrafficPolicy Local every node's kube-proxy is asked,
 too, how many ready endpoints it has there. That is the weight if all is well.
 
-Where flow rescue is set, every node's speaker is asked whether it is on there,
-and if not, why. The API server passes the question on. For that you need the
-right to list pods and to get pods/proxy in Herald's namespace; without it that
-one answer is missing.
+The speaker of every node that announces the Service is asked for its BGP
+sessions, and where flow rescue is set, whether it is on there, and why not. The
+API server passes the question on. For that you need the right to list pods and
+to get pods/proxy in Herald's namespace; without it those answers are missing.
 
   --kubeconfig FILE   default $KUBECONFIG, else ~/.kube/config
   --namespace NAME    of Herald's own objects; default herald-system
@@ -123,15 +123,15 @@ func runExplain(ctx context.Context, std streams, args []string) error {
 	if err := explain.Service(std.out, saved, key); err != nil {
 		return err
 	}
-	nodes := explain.RescueNodes(saved, key)
+	announcing, rescuing := explain.AnnouncingNodes(saved, key), explain.RescueNodes(saved, key)
 	if client == nil {
-		explain.RescueNotAsked(std.out, nodes)
+		explain.NotAsked(std.out, announcing, rescuing)
 		return nil
 	}
 	if err := crossCheck(ctx, std.out, saved.Cluster, key); err != nil {
 		return err
 	}
-	rescueCheck(ctx, std.out, client, nodes)
+	askNodes(ctx, std.out, client, announcing, rescuing)
 	return nil
 }
 

@@ -22,7 +22,7 @@ func TestExplainAsksTheNodes(t *testing.T) {
 	ctx := t.Context()
 	serve(t, "told")
 	configure(t, true)
-	explains(t, 5*time.Second, "flow rescue: auto, for TCP 80\n", "\n  on: n1, n2, n3\n")
+	explains(t, 5*time.Second, "flow rescue: auto, for TCP 80\n", "\n  established: n1, n2, n3\n", "\n  on: n1, n2, n3\n")
 	release := seize(t, "n2")
 	explains(t, 8*time.Second, ": n1, n3", "\n  off: n2: rescue tables: ")
 	release()

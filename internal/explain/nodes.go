@@ -1,38 +1,52 @@
 package explain
 
 import (
-	"cmp"
-	"fmt"
-	"io"
 	"slices"
-	"strings"
 
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/internal/config"
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
-// Answer is what became of asking one node's speaker about flow rescue.
-type Answer struct {
-	Node    string
-	Unknown string // why there is no answer; empty: there is one
-	On      bool
-	Why     string // it is off, or not whole, in the speaker's words
+// AnnouncingNodes are the nodes that announce a Service by BGP, as far as the
+// cluster tells. Whether they have sessions to announce it over it does not: ask
+// them.
+func AnnouncingNodes(in Saved, key string) (names []string) {
+	c, near, svc := about(in, key)
+	if c == nil {
+		return nil
+	}
+	for _, n := range near.Nodes {
+		t := plan.Compute(plan.Input{Self: n.Name, Config: c, Cluster: near, Gateways: gateways})
+		if slices.ContainsFunc(t.Decisions, func(d plan.Decision) bool { return d.Announce && d.Service == svc.Key() }) {
+			names = append(names, n.Name)
+		}
+	}
+	return names
 }
 
 // RescueNodes are the nodes that must rescue flows of a Service, or may be asked
 // for them. Whether they do so the cluster does not tell: ask them.
 func RescueNodes(in Saved, key string) []string {
+	c, near, svc := about(in, key)
+	if c == nil {
+		return nil
+	}
+	return rescueNodes(c, near, svc)
+}
+
+// about is what a Service of ours depends on. Without a configuration, or of
+// another's Service, there is none.
+func about(in Saved, key string) (*config.Config, cluster.Snapshot, cluster.Service) {
 	svc, err := find(in.Cluster.Services, key)
 	if err != nil || !svc.Ours() || svc.Deleting {
-		return nil
+		return nil, cluster.Snapshot{}, svc
 	}
 	c, _, err := parse(in.Config)
-	if c == nil || err != nil {
-		return nil
+	if err != nil {
+		return nil, cluster.Snapshot{}, svc
 	}
-	near := cluster.Snapshot{Services: sharers(in.Cluster.Services, svc), Nodes: in.Cluster.Nodes}
-	return rescueNodes(c, near, svc)
+	return c, cluster.Snapshot{Services: sharers(in.Cluster.Services, svc), Nodes: in.Cluster.Nodes}, svc
 }
 
 // rescueNodes asks the first node's plan that has any: all know the same others.
@@ -51,57 +65,4 @@ func rescueNodes(c *config.Config, near cluster.Snapshot, svc cluster.Service) [
 		return out
 	}
 	return nil
-}
-
-// Rescue writes on which nodes flow rescue is on, and why not on the others. Nodes
-// of which the same is true share a line, so that a large cluster stays readable.
-func Rescue(w io.Writer, answers []Answer) {
-	if len(answers) == 0 {
-		return
-	}
-	fmt.Fprintln(w, "\nflow rescue, as the nodes' speakers say:")
-	nodes := map[Answer][]string{} // the key is without its Node
-	var kinds []Answer
-	for _, a := range answers {
-		node := a.Node
-		a.Node = ""
-		if nodes[a] == nil {
-			kinds = append(kinds, a)
-		}
-		nodes[a] = append(nodes[a], node)
-	}
-	slices.SortStableFunc(kinds, func(a, b Answer) int { return cmp.Compare(a.rank(), b.rank()) })
-	for _, a := range kinds {
-		fmt.Fprintf(w, "  %s: %s%s\n", words[a.rank()], strings.Join(nodes[a], ", "), a.because())
-	}
-}
-
-// RescueNotAsked writes that the nodes of a snapshot cannot be asked.
-func RescueNotAsked(w io.Writer, nodes []string) {
-	if len(nodes) > 0 {
-		fmt.Fprintln(w, "\nflow rescue: a snapshot does not tell on which nodes it is on; they were not asked")
-	}
-}
-
-// words are those of an Answer's rank.
-var words = [...]string{"on", "on, but not whole", "off", "not known"}
-
-func (a Answer) rank() int {
-	switch {
-	case a.Unknown != "":
-		return 3
-	case !a.On:
-		return 2
-	case a.Why != "":
-		return 1
-	default:
-		return 0
-	}
-}
-
-func (a Answer) because() string {
-	if why := cmp.Or(a.Unknown, a.Why); why != "" {
-		return ": " + strings.ReplaceAll(why, "\n", "; ")
-	}
-	return ""
 }

@@ -91,9 +91,9 @@ func clientOf(t *testing.T, h http.Handler) *kube.Client {
 	return c
 }
 
-const on = `{"Node": "x", "Rescue": {"On": true, "Why": "", "Peers": ["n2"]}}`
+const on = `{"Node": "x", "Rescue": {"On": true, "Why": "", "Peers": ["n2"]}, "Peers": [{"Name": "router", "State": "Established", "LastError": "of old"}]}`
 
-func TestRescueCheck(t *testing.T) {
+func TestAnswersOfNodes(t *testing.T) {
 	const running = corev1.PodRunning
 	c := serve(t,
 		speakerPod{"n1", running, 7473, says(on)},
@@ -110,6 +110,7 @@ func TestRescueCheck(t *testing.T) {
 		speakerPod{"n11", corev1.PodPending, 7473, nil},
 		speakerPod{"n12", running, 7473, says("not JSON")},
 		speakerPod{"n13", running, 7473, fails(503, metav1.StatusReasonServiceUnavailable, "error trying to reach service: dial tcp 10.0.0.23:7473: connect: connection refused")},
+		speakerPod{"n14", corev1.PodPending, 7473, nil},
 	)
 	const want = `
 flow rescue, as the nodes' speakers say:
@@ -117,15 +118,15 @@ flow rescue, as the nodes' speakers say:
   on, but not whole: n3: flow rescue is off on node n4
   off: n4: no right
   not known: n5: the speaker does not answer within 300ms
-  not known: n6: no speaker is there
-  not known: n7: the speaker does not run
+  not known: n6: no speaker is there: kubectl -n herald-system describe daemonset -l app.kubernetes.io/name=herald,app.kubernetes.io/component=speaker
+  not known: n7, n14: the speaker does not run: kubectl -n herald-system describe pod speaker-5 speaker-14
   not known: n8: /state of the speaker does not tell: its version has no flow rescue
   not known: n9, n13: /state of the speaker: the API server cannot reach it: connection refused
   not known: n10: /state of the speaker: you may not get pods/proxy in the namespace herald-system
   not known: n12: /state of the speaker: invalid character 'o' in literal null (expecting 'u')
 `
 	var nodes []string
-	for i := range 13 {
+	for i := range 14 {
 		nodes = append(nodes, fmt.Sprintf("n%d", i+1))
 	}
 	var b strings.Builder
@@ -135,17 +136,62 @@ flow rescue, as the nodes' speakers say:
 	}
 }
 
-func TestRescueCheckWithoutTheRightToListPods(t *testing.T) {
+// One request for each node serves both: n3 announces, but shall rescue nothing,
+// and n4 the other way round.
+func TestNodesAreAskedOnce(t *testing.T) {
+	const running = corev1.PodRunning
+	var asked [3]atomic.Int64
+	counts := func(i int, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			asked[i].Add(1)
+			says(text)(w, r)
+		}
+	}
+	const refused = `{"Rescue": {"On": true}, "Peers": [{"Name": "router", "State": "Idle", "LastError": "no password: key \"tor\" of the Secret herald-bgp: no such key"}]}`
+	c := serve(t,
+		speakerPod{"n1", running, 7473, counts(0, on)},
+		speakerPod{"n2", running, 7473, counts(1, refused)},
+		speakerPod{"n3", running, 7473, counts(2, `{"Peers": []}`)},
+		speakerPod{"n5", corev1.PodPending, 7473, nil},
+	)
+	const want = `
+BGP sessions, as the nodes' speakers say:
+  established: n1
+  router: Idle: n2: no password: key "tor" of the Secret herald-bgp: no such key
+  none: n3: the speaker has none yet
+  not known: n5: the speaker does not run: kubectl -n herald-system describe pod speaker-3
+
+flow rescue, as the nodes' speakers say:
+  on: n1, n2
+  not known: n4: no speaker is there: kubectl -n herald-system describe daemonset -l app.kubernetes.io/name=herald,app.kubernetes.io/component=speaker
+`
+	var b strings.Builder
+	askNodes(t.Context(), &b, c, []string{"n1", "n2", "n3", "n5"}, []string{"n1", "n2", "n4"})
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for i := range asked {
+		if n := asked[i].Load(); n != 1 {
+			t.Errorf("n%d was asked %d times", i+1, n)
+		}
+	}
+	b.Reset()
+	if askNodes(t.Context(), &b, nil, nil, nil); b.String() != "" {
+		t.Errorf("no node is to be asked: %s", b.String())
+	}
+}
+
+func TestNodesAreNotAskedWithoutTheRightToListPods(t *testing.T) {
 	c := clientOf(t, fails(403, metav1.StatusReasonForbidden, "pods is forbidden"))
 	var b strings.Builder
-	rescueCheck(t.Context(), &b, c, []string{"n1", "n2"})
-	if want := "\n  not known: n1, n2: you may not list pods in the namespace herald-system\n"; !strings.HasSuffix(b.String(), want) {
+	askNodes(t.Context(), &b, c, []string{"n1", "n2"}, []string{"n1", "n2"})
+	if want := "\n  not known: n1, n2: you may not list pods in the namespace herald-system\n"; strings.Count(b.String(), want) != 2 {
 		t.Errorf("got %s", b.String())
 	}
 }
 
 // A large cluster is asked at once, but not by all at the same time.
-func TestRescueCheckOfManyNodes(t *testing.T) {
+func TestManyNodesAreAsked(t *testing.T) {
 	var now, most atomic.Int64
 	var pods []speakerPod
 	var nodes []string
@@ -161,8 +207,9 @@ func TestRescueCheckOfManyNodes(t *testing.T) {
 		}})
 	}
 	var b strings.Builder
-	rescueCheck(t.Context(), &b, serve(t, pods...), nodes)
-	if !strings.HasSuffix(b.String(), "\n  on: "+strings.Join(nodes, ", ")+"\n") {
+	askNodes(t.Context(), &b, serve(t, pods...), nodes, nodes)
+	all := strings.Join(nodes, ", ") + "\n"
+	if !strings.HasSuffix(b.String(), "\n  on: "+all) || !strings.Contains(b.String(), "\n  established: "+all) {
 		t.Errorf("got %s", b.String())
 	}
 	if most.Load() > askAtOnce || most.Load() < 2 {

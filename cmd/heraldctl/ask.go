@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,13 +26,31 @@ const (
 	askAtOnce = 20
 )
 
-// rescueCheck asks each node on which the flows of a Service should be rescued
-// whether they are: what the kernel lacks, or the speaker may not do, is known
-// there alone.
-func rescueCheck(ctx context.Context, w io.Writer, client *kube.Client, nodes []string) {
-	if len(nodes) > 0 {
-		explain.Rescue(w, askAll(ctx, client, nodes, answerTime))
+// askNodes asks each of the nodes once: those that announce a Service for their BGP
+// sessions, and those that should rescue its flows whether they do. What a router
+// refuses, the kernel lacks, or the speaker may not do, is known there alone.
+func askNodes(ctx context.Context, w io.Writer, client *kube.Client, announcing, rescuing []string) {
+	nodes := slices.Clone(announcing)
+	for _, n := range rescuing {
+		if !slices.Contains(nodes, n) {
+			nodes = append(nodes, n)
+		}
 	}
+	if len(nodes) == 0 {
+		return
+	}
+	answers := askAll(ctx, client, nodes, answerTime)
+	explain.Sessions(w, of(answers, announcing))
+	explain.Rescue(w, of(answers, rescuing))
+}
+
+// of are the answers of some of the nodes that were asked, in their order.
+func of(answers []explain.Answer, nodes []string) (out []explain.Answer) {
+	for _, n := range nodes {
+		i := slices.IndexFunc(answers, func(a explain.Answer) bool { return a.Node == n })
+		out = append(out, answers[i])
+	}
+	return out
 }
 
 func askAll(ctx context.Context, client *kube.Client, nodes []string, atMost time.Duration) []explain.Answer {
@@ -45,14 +64,14 @@ func askAll(ctx context.Context, client *kube.Client, nodes []string, atMost tim
 		case err != nil:
 			answers[i] = explain.Answer{Unknown: err.Error()}
 		case !there:
-			answers[i] = explain.Answer{Unknown: "no speaker is there"}
+			answers[i] = explain.Answer{Unknown: fmt.Sprintf("no speaker is there: kubectl -n %s describe daemonset -l %s", client.Namespace(), speakerLabels)}
 		case !pod.Running:
-			answers[i] = explain.Answer{Unknown: "the speaker does not run"}
+			answers[i] = explain.Answer{Unknown: fmt.Sprintf("the speaker does not run: kubectl -n %s describe pod", client.Namespace()), Pod: pod.Name}
 		default:
 			wg.Go(func() {
 				room <- struct{}{}
 				defer func() { <-room }()
-				answers[i] = askRescue(ctx, client, pod, atMost)
+				answers[i] = ask(ctx, client, pod, atMost)
 			})
 		}
 	}
@@ -77,7 +96,7 @@ func speakersByNode(ctx context.Context, client *kube.Client) (map[string]kube.P
 	return out, err
 }
 
-func askRescue(ctx context.Context, client *kube.Client, pod kube.Pod, atMost time.Duration) explain.Answer {
+func ask(ctx context.Context, client *kube.Client, pod kube.Pod, atMost time.Duration) explain.Answer {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	body, err := client.AskPod(ctx, pod.Name, cmp.Or(pod.Ports["metrics"], statePort), "state")
@@ -87,17 +106,9 @@ func askRescue(ctx context.Context, client *kube.Client, pod kube.Pod, atMost ti
 	case err != nil:
 		return explain.Answer{Unknown: "/state of the speaker: " + err.Error()}
 	}
-	var state struct {
-		Rescue *struct {
-			On  bool
-			Why string
-		}
-	}
-	if err := json.Unmarshal(body, &state); err != nil {
+	var a explain.Answer
+	if err := json.Unmarshal(body, &a.State); err != nil {
 		return explain.Answer{Unknown: fmt.Sprintf("/state of the speaker: %v", err)}
 	}
-	if state.Rescue == nil {
-		return explain.Answer{Unknown: "/state of the speaker does not tell: its version has no flow rescue"}
-	}
-	return explain.Answer{On: state.Rescue.On, Why: state.Rescue.Why}
+	return a
 }
