@@ -183,7 +183,7 @@ func (s *speaker) open(w *session) error {
 			errs = append(errs, fmt.Errorf("peer %s: change BFD: %w", p.Name, err))
 		}
 	}
-	s.status.routes(p.Name, prefixes(p.routes), w.withheld)
+	s.status.routes(p.Name, p.routes, w.withheld)
 	return errors.Join(errs...)
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 
-	"github.com/heraldlb/herald/internal/config"
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
@@ -54,6 +53,8 @@ type status struct {
 type entry struct {
 	PeerStatus
 	session   plan.Session
+	missing   string    // why gobgp was not given all routes
+	has, does families  // of the routes, and of the peer as of its last OPEN
 	changed   time.Time // when State changed last
 	connected time.Time // when the peer took a connection of ours last
 }
@@ -68,9 +69,6 @@ func (st *status) list() []PeerStatus {
 	list := make([]PeerStatus, 0, len(st.peers))
 	for _, p := range st.peers {
 		one := p.PeerStatus
-		if one.State == Established && p.session.Weights == config.EncodeAddPath && !one.AddPath && one.Withheld == "" {
-			one.Withheld = "the peer does not take ADD-PATH: it gets one path of each prefix, whatever its weight"
-		}
 		if one.State != Established {
 			one.Routes = 0
 		}
@@ -107,20 +105,6 @@ func (st *status) remove(name string) {
 	delete(st.peers, name)
 }
 
-// routes notes what a session's peer gets, and why not more.
-func (st *status) routes(name string, n int, withheld string) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	p := st.peers[name]
-	if p == nil {
-		return
-	}
-	if withheld != "" && withheld != p.Withheld {
-		st.log.Warn("bgp routes withheld", "peer", p.Name, "address", p.Address, "reason", withheld)
-	}
-	p.Routes, p.Withheld = n, withheld
-}
-
 // change notes a session's new state, and why it went back. It returns the
 // session's name and the state that it was in.
 func (st *status) change(addr netip.Addr, to State, why func(from State) string) (name string, from State) {
@@ -134,6 +118,7 @@ func (st *status) change(addr netip.Addr, to State, why func(from State) string)
 	p.State, p.changed, p.connected = to, time.Now(), time.Time{}
 	if (from == Established) != (to == Established) {
 		p.Since = time.Now()
+		st.withhold(p)
 	}
 	reason := why(from)
 	if from == Established {
@@ -189,9 +174,11 @@ func (st *status) heard(addr netip.Addr, asn uint32, list []bgp.ParameterCapabil
 	if p == nil {
 		return
 	}
-	p.ASN, p.Restarts, p.AddPath = asn, false, false
+	p.ASN, p.Restarts, p.AddPath, p.does = asn, false, false, families{}
 	for _, c := range list {
 		switch c := c.(type) {
+		case *bgp.CapMultiProtocol: // gobgp makes one for a peer that names no family
+			p.does.add(c.CapValue == bgp.RF_IPv4_UC, c.CapValue == bgp.RF_IPv6_UC)
 		case *bgp.CapGracefulRestart:
 			p.Restarts = p.session.RestartTime > 0
 		case *bgp.CapAddPath:
