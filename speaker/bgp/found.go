@@ -33,12 +33,14 @@ type found struct {
 	onLink  map[string]netip.Addr               // by interface
 	groups  map[string]plan.Session             // gobgp's peer groups, which hold the passwords of ranges
 	links   map[string]context.CancelFunc       // by interface: those that are listened on
+	faults  map[string]error                    // by interface: why nothing can be found there
 }
 
 func newFound() found {
 	return found{
 		inRange: map[string]map[netip.Addr]time.Time{}, onLink: map[string]netip.Addr{},
 		groups: map[string]plan.Session{}, links: map[string]context.CancelFunc{},
+		faults: map[string]error{},
 	}
 }
 

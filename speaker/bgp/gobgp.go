@@ -185,6 +185,9 @@ func (s *speaker) impossible(of plan.Session) error {
 	if _, err := net.InterfaceByName(of.Interface); of.Interface != "" && err != nil {
 		return fmt.Errorf("this node does not have the interface %s", of.Interface)
 	}
+	if err := s.found.faults[of.Interface]; err != nil && !of.Address.IsValid() {
+		return err
+	}
 	if !of.Address.IsValid() {
 		return fmt.Errorf("no router has advertised itself on %s: look whether it sends router advertisements there", of.Interface)
 	}

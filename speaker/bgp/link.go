@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -37,6 +38,7 @@ func (s *speaker) listenOnLinks(want map[string]*session) {
 			stop()
 			delete(s.found.links, name)
 			delete(s.found.onLink, name)
+			delete(s.found.faults, name)
 		}
 	}
 	for name := range links {
@@ -58,11 +60,28 @@ func (s *speaker) routerOn(link string, router netip.Addr) error {
 	return s.apply(s.table)
 }
 
+// linkFault takes note of why no router can be found on a link, and says so where
+// one is waited for. nil: one can.
+func (s *speaker) linkFault(link string, fault error) error {
+	if s.found.links[link] == nil || fault == nil && s.found.faults[link] == nil {
+		return nil
+	}
+	s.found.faults[link] = fault
+	var errs []error
+	for _, p := range sorted(s.peers) {
+		if p.Interface == link && !p.Address.IsValid() {
+			errs = append(errs, s.addPeer(p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // findRouter looks for routers on a link until ctx ends. The link may come and go.
 func (s *speaker) findRouter(ctx context.Context, link string) {
 	for ctx.Err() == nil {
-		if err := s.listenOnce(ctx, link); err != nil {
+		if err := s.listenOnce(ctx, link); err != nil && ctx.Err() == nil {
 			s.log.Debug("no router advertisements", "interface", link, "err", err)
+			s.send(event{link: link, linkErr: notFound(link, err)})
 		}
 		select {
 		case <-ctx.Done():
@@ -86,6 +105,7 @@ func (s *speaker) listenOnce(ctx context.Context, link string) error {
 			if err := advertise(conn); err != nil {
 				return fmt.Errorf("advertise: %w", err)
 			}
+			s.send(event{link: link}) // whatever was wrong before
 			next = time.Now().Add(advertiseEvery)
 		}
 		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
@@ -105,6 +125,15 @@ func (s *speaker) listenOnce(ctx context.Context, link string) error {
 		}
 	}
 	return nil
+}
+
+// notFound says why no router can be found on a link, and what that takes.
+func notFound(link string, err error) error {
+	hint := ""
+	if errors.Is(err, fs.ErrPermission) {
+		hint = ": it takes the capability NET_RAW, which manifests/overlays/layer2 gives"
+	}
+	return fmt.Errorf("cannot listen for router advertisements on %s: %w%s", link, err, hint)
 }
 
 // openLink opens a socket for router advertisements on a link.

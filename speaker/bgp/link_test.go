@@ -3,6 +3,8 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +36,25 @@ func TestMarkOfANode(t *testing.T) {
 		if got := marked(m); got != tc.want {
 			t.Errorf("%s: marked is %v", tc.name, got)
 		}
+	}
+}
+
+// TestListeningWithoutTheRight must come with what gives it.
+func TestListeningWithoutTheRight(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, 1)
+	node := r.nodes[0]
+	n := startRemote(t, node.Name, node.Command("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw", executable(t)), node.StartCommand)
+	s := tor("tor", "10.8.0.1", 64512, "")
+	s.Address, s.Interface = netip.Addr{}, "eth0"
+	n.apply(table(1, 64513, []plan.Session{s}))
+	n.saysOf("tor", "cannot listen for router advertisements on eth0: listen ip6:ipv6-icmp "+linkLocal(t, node).WithZone("eth0").String()+
+		": socket: operation not permitted: it takes the capability NET_RAW, which manifests/overlays/layer2 gives")
+	said := func(log string) int { return strings.Count(log, `msg="bgp session not established"`) }
+	before, _ := os.ReadFile(n.Log)
+	time.Sleep(4 * time.Second)
+	if after, _ := os.ReadFile(n.Log); said(string(after)) != said(string(before)) {
+		t.Error("the log says it again and again")
 	}
 }
 

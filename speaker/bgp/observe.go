@@ -21,7 +21,8 @@ type event struct {
 
 	stranger netip.Addr // or this one has connected
 	link     string     // or this is the link of a router,
-	router   netip.Addr // which is this
+	router   netip.Addr // which is this,
+	linkErr  error      // or why none can be found there
 }
 
 // observe takes gobgp's report of a session's state. gobgp calls it.
@@ -52,6 +53,8 @@ func (s *speaker) handle(e event) error {
 		return s.stranger(e.stranger)
 	case e.router.IsValid():
 		return s.routerOn(e.link, e.router)
+	case e.link != "":
+		return s.linkFault(e.link, e.linkErr)
 	}
 	p := s.peers[e.name]
 	switch {
