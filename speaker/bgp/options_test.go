@@ -56,7 +56,7 @@ func TestSessionOptions(t *testing.T) {
 			func(*plan.Session) {},
 			[2]string{showNeighbor, "external link"},
 			func(s *plan.Session) { s.ASN = 64999 },
-			"the peer has another AS number than the configuration says",
+			"the peer has another AS number than 64999, which the configuration says",
 		}, {
 			"iBGP has LOCAL_PREF", "neighbor 10.8.0.11 remote-as 64512",
 			func(s *plan.Session) { s.LocalASN = 64512 },
@@ -74,7 +74,7 @@ func TestSessionOptions(t *testing.T) {
 			func(s *plan.Session) { s.ASN = 0 },
 			[2]string{showNeighbor, "external link"},
 			func(s *plan.Session) { s.ASN = 64999 },
-			"the peer has another AS number than the configuration says",
+			"the peer has another AS number than 64999, which the configuration says",
 		}, {
 			"whatever AS but our own", "neighbor 10.8.0.11 remote-as 64512",
 			func(s *plan.Session) { s.LocalASN = 64512 },

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // What gobgp says nothing about.
@@ -37,13 +39,13 @@ func dialError(err string) string {
 }
 
 // received says what a notification of the peer means.
-func received(code, subcode uint8, communication string) string {
+func received(code, subcode uint8, communication string, of plan.Session) string {
 	s := "the peer sent " + notification(code, subcode)
 	if communication != "" {
 		s += fmt.Sprintf(" (%q)", communication)
 	}
 	return s + hint(code, subcode, map[uint16]string{
-		pair(bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, bgp.BGP_ERROR_SUB_BAD_PEER_AS):           "it expects another AS number of this node",
+		pair(bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, bgp.BGP_ERROR_SUB_BAD_PEER_AS):           fmt.Sprintf("it expects another AS number of this node than %d, which the configuration says", of.LocalASN),
 		pair(bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, bgp.BGP_ERROR_SUB_BAD_BGP_IDENTIFIER):    "its router ID is ours, or ours is taken",
 		pair(bgp.BGP_ERROR_CEASE, bgp.BGP_ERROR_SUB_ADMINISTRATIVE_SHUTDOWN):            "an operator shut the session down there",
 		pair(bgp.BGP_ERROR_CEASE, bgp.BGP_ERROR_SUB_PEER_DECONFIGURED):                  "it does not have this node as a neighbor any more",
@@ -54,10 +56,11 @@ func received(code, subcode uint8, communication string) string {
 	})
 }
 
-// sent says why we sent a notification.
-func sent(code, subcode uint8) string {
+// sent says why we sent a notification. gobgp keeps to itself which AS number the
+// peer has.
+func sent(code, subcode uint8, of plan.Session) string {
 	return "closed the session with " + notification(code, subcode) + hint(code, subcode, map[uint16]string{
-		pair(bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, bgp.BGP_ERROR_SUB_BAD_PEER_AS): "the peer has another AS number than the configuration says",
+		pair(bgp.BGP_ERROR_OPEN_MESSAGE_ERROR, bgp.BGP_ERROR_SUB_BAD_PEER_AS): fmt.Sprintf("the peer has another AS number than %d, which the configuration says", of.ASN),
 		pair(bgp.BGP_ERROR_HOLD_TIMER_EXPIRED, 0):                             "the peer was silent for the whole hold time; " + holdHint,
 		pair(bgp.BGP_ERROR_FSM_ERROR, 1):                                      "the peer answered OPEN with something else, most often a refusal: look whether it has this node as a neighbor, with this node's AS number",
 	})

@@ -91,6 +91,16 @@ func (st *status) add(s plan.Session) {
 	}
 }
 
+// session is the one with the peer of an address.
+func (st *status) session(addr netip.Addr) plan.Session {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.find(addr); p != nil {
+		return p.session
+	}
+	return plan.Session{}
+}
+
 // is tells whether a session is in a state.
 func (st *status) is(name string, state State) bool {
 	st.mu.Lock()

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // tap reads gobgp's log. What keeps an outgoing connection from becoming a
@@ -43,7 +45,7 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 		if r.Message == "outgoing connection established" {
 			t.status.connected(t.peer)
 		}
-		if reason := reasonIn(r); reason != "" {
+		if reason := reasonIn(r, t.status.session(t.peer)); reason != "" {
 			t.status.failed(t.peer, reason)
 		}
 	}
@@ -66,7 +68,7 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // reasonIn is what a line says about why a session is not up.
-func reasonIn(r slog.Record) string {
+func reasonIn(r slog.Record, of plan.Session) string {
 	switch r.Message {
 	case "failed to connect":
 		return dialError(text(r, "Error"))
@@ -75,7 +77,7 @@ func reasonIn(r slog.Record) string {
 	case "outgoing connection closing due to hold timer expired in OPEN SENT state":
 		return silent
 	case "received notification":
-		return received(number(r, "Code"), number(r, "Subcode"), text(r, "Communicated-Reason"))
+		return received(number(r, "Code"), number(r, "Subcode"), text(r, "Communicated-Reason"), of)
 	case "sent notification":
 		code, subcode := number(r, "Code"), number(r, "Subcode")
 		if code == bgp.BGP_ERROR_CEASE && subcode == bgp.BGP_ERROR_SUB_PEER_DECONFIGURED {
@@ -84,7 +86,7 @@ func reasonIn(r slog.Record) string {
 		if text(r, "Communicated-Reason") == "BFD is down" {
 			return "" // which has been said
 		}
-		return sent(code, subcode)
+		return sent(code, subcode, of)
 	default:
 		return ""
 	}

@@ -308,7 +308,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	lost.awaitSession(5 * time.Second)
 	lost.cut()
 	for name, want := range map[string]string{
-		"wrong":   "the peer has another AS number than the configuration says",
+		"wrong":   "the peer has another AS number than 64512, which the configuration says",
 		"dumb":    "look whether it has this node as a neighbor",
 		"lost":    "the peer closed the connection without a word",
 		"refused": "cannot connect: connection refused: nothing listens there",
