@@ -13,8 +13,9 @@ import (
 	"github.com/heraldlb/herald/e2e/stage"
 )
 
-// heraldctl asks each node whether flow rescue is on there. A node on which
-// somebody else owns the tables says so; the others may have heard of it.
+// heraldctl asks each node whether flow rescue is on there, and for its sessions.
+// A node on which somebody else owns the tables says so; the others may have heard
+// of it. Without their password no node has a session, whatever is planned.
 func TestExplainAsksTheNodes(t *testing.T) {
 	if inRacks() {
 		return
@@ -29,7 +30,11 @@ func TestExplainAsksTheNodes(t *testing.T) {
 
 	must(t, herald.Configure(ctx, strings.Replace(config, "- name: public\n", "- name: public\n  flowRescue: off\n", 1)))
 	explains(t, 5*time.Second, "flow rescue: off: pool public has flowRescue: off\n")
+
+	must(t, herald.Configure(ctx, strings.Replace(config, "- name: router\n", "- name: router\n  passwordKey: lost\n", 1)))
+	explains(t, 10*time.Second, "n3  announces  weight 1", "\n  router: ", ": n1, n2, n3: no password: key \"lost\" of the Secret herald-bgp: ")
 	configure(t, true)
+	explains(t, 30*time.Second, "\n  established: n1, n2, n3\n", "\n  on: n1, n2, n3\n")
 }
 
 // explains waits until the Service is explained by these words.
