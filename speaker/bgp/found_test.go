@@ -173,6 +173,19 @@ func TestPortThatCannotBeListenedOn(t *testing.T) {
 	}
 }
 
+// TestPort179WithoutTheRight is no reason to close the sessions that need no port.
+func TestPort179WithoutTheRight(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, 1)
+	r.router.FRR(bgpd(64513, "10.8.0.11"))
+	n := startWithout(t, r.nodes[0], "net_bind_service")
+	ranged := tor("range", "10.8.0.9", 64512, "")
+	ranged.Address, ranged.Range = netip.Addr{}, netip.MustParsePrefix("10.8.0.64/28")
+	n.apply(table(1, 64513, []plan.Session{ranged, tor("tor", "10.8.0.1", 64512, "")}, "198.51.100.10/32 1"))
+	wantFIB(t, 15*time.Second, r.router, "198.51.100.10", "10.8.0.11")
+	n.saysOf("range", "bind: permission denied: set bgp.listenPort to a port from 1024, such as 1179")
+}
+
 func bindError(port int, cause syscall.Errno) error {
 	return &net.OpError{Op: "listen", Net: "tcp4", Addr: &net.TCPAddr{IP: net.IPv4zero, Port: port}, Err: os.NewSyscallError("bind", cause)}
 }

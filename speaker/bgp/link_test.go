@@ -39,12 +39,19 @@ func TestMarkOfANode(t *testing.T) {
 	}
 }
 
+// startWithout starts an announcer that lacks a capability.
+func startWithout(tb testing.TB, n *netlab.Node, capability string) *remote {
+	tb.Helper()
+	cmd := n.Command("setpriv", "--bounding-set", "-"+capability, "--inh-caps", "-"+capability, executable(tb))
+	return startRemote(tb, n.Name, cmd, n.StartCommand)
+}
+
 // TestListeningWithoutTheRight must come with what gives it.
 func TestListeningWithoutTheRight(t *testing.T) {
 	t.Parallel()
 	r := newRack(t, 1)
 	node := r.nodes[0]
-	n := startRemote(t, node.Name, node.Command("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw", executable(t)), node.StartCommand)
+	n := startWithout(t, node, "net_raw")
 	s := tor("tor", "10.8.0.1", 64512, "")
 	s.Address, s.Interface = netip.Addr{}, "eth0"
 	n.apply(table(1, 64513, []plan.Session{s}))
