@@ -131,7 +131,7 @@ func (s *speaker) listenOnce(ctx context.Context, link string) error {
 func notFound(link string, err error) error {
 	hint := ""
 	if errors.Is(err, fs.ErrPermission) {
-		hint = ": it takes the capability NET_RAW, which manifests/overlays/layer2 gives"
+		hint = ": it takes the capability NET_RAW, which manifests/overlays/layer2 and full give"
 	}
 	return fmt.Errorf("cannot listen for router advertisements on %s: %w%s", link, err, hint)
 }

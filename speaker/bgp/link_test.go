@@ -56,7 +56,7 @@ func TestListeningWithoutTheRight(t *testing.T) {
 	s.Address, s.Interface = netip.Addr{}, "eth0"
 	n.apply(table(1, 64513, []plan.Session{s}))
 	n.saysOf("tor", "cannot listen for router advertisements on eth0: listen ip6:ipv6-icmp "+linkLocal(t, node).WithZone("eth0").String()+
-		": socket: operation not permitted: it takes the capability NET_RAW, which manifests/overlays/layer2 gives")
+		": socket: operation not permitted: it takes the capability NET_RAW, which manifests/overlays/layer2 and full give")
 	said := func(log string) int { return strings.Count(log, `msg="bgp session not established"`) }
 	before, _ := os.ReadFile(n.Log)
 	time.Sleep(4 * time.Second)
