@@ -111,6 +111,7 @@ type term struct {
 	writes  *writes
 	publish func(*State)
 	took    time.Duration // by the last comparison
+	state   *State        // as published last; nobody changes it
 }
 
 func (t *term) run(ctx context.Context) error {
@@ -203,6 +204,7 @@ func (t *term) await(ctx context.Context, retry time.Time) bool {
 			return true
 		case done := <-t.writes.results:
 			t.writes.settle(done)
+			t.settled()
 			if next := t.writes.start(ctx); !next.IsZero() && next.Before(retry) {
 				retry = next
 				due.Reset(time.Until(retry))

@@ -171,6 +171,23 @@ func TestServiceThatGoesWhileItIsWrittenIsForgotten(t *testing.T) {
 	})
 }
 
+// The Source may show a status before its writer has heard that it is written.
+func TestNoWriteIsPendingForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(pool("10.0.0.0/16"))
+		a, stop := w.lead(t)
+		defer stop()
+		for i := range 50 {
+			w.create(fmt.Sprintf("s%02d", i))
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if n := a.State().PendingWrites; n != 0 {
+				t.Fatalf("%d writes pending a second after the only change", n)
+			}
+		}
+	})
+}
+
 func TestManyServicesAreWrittenSixteenAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.0.0.0/16"))

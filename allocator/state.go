@@ -37,5 +37,16 @@ func (t *term) report(r assign.Result) {
 	for _, p := range t.judge.problems {
 		s.ConfigProblems = append(s.ConfigProblems, p.String())
 	}
+	t.state = s
 	t.publish(s)
+}
+
+// settled reports that a write has ended. The step for what it has changed may
+// have been before.
+func (t *term) settled() {
+	s := *t.state
+	s.PendingWrites = len(t.writes.byUID)
+	t.Metrics.pending.Set(float64(s.PendingWrites))
+	t.state = &s
+	t.publish(&s)
 }
