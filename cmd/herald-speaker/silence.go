@@ -35,12 +35,8 @@ func (s *silence) update(ctx context.Context, lost map[string]netip.AddrPort) ma
 	var g errgroup.Group
 	g.SetLimit(knocksAtATime)
 	for node, at := range lost {
-		if s.silent[node] {
-			now[node] = true
-			continue
-		}
 		g.Go(func() error {
-			if s.answers(ctx, at) {
+			if !s.silent[node] && s.answers(ctx, at) {
 				return nil
 			}
 			mu.Lock()
