@@ -249,12 +249,13 @@ func (s *Speaker) decide(snapshot cluster.Snapshot, now time.Time) (plan.Table, 
 	return t, drained
 }
 
-// fuse holds a mass withdrawal back that neither a new configuration nor the
-// deletion of this Node explains.
+// fuse holds a mass withdrawal back that nobody told of: neither a new
+// configuration, nor the deletion of this Node, nor a watch.
 func (s *Speaker) fuse(t plan.Table, snapshot cluster.Snapshot, now time.Time) (plan.Table, time.Time) {
 	before := s.fused.Held()
-	explained := s.config.Hash() != s.State().ConfigHash || nodeOf(snapshot, s.o.Node).Name == ""
-	t, fused, again := s.fused.Fuse(s.State().Table, t, s.config.Nodes.Fuse, explained, now)
+	deleted := nodeOf(snapshot, s.o.Node).Name == "" && !snapshot.Missing.Nodes[s.o.Node]
+	explained := deleted || s.config.Hash() != s.State().ConfigHash
+	t, fused, again := s.fused.Fuse(s.State().Table, t, snapshot, s.config.Nodes.Fuse, explained, now)
 	s.fused = fused
 	if held := fused.Held(); before == 0 && held > 0 {
 		note := fmt.Sprintf("the withdrawal of %d addresses that no node would announce any more is held back for %s", held, s.config.Nodes.Fuse.HoldTime)

@@ -46,6 +46,17 @@ const (
 type Snapshot struct {
 	Services []Service // sorted by Key
 	Nodes    []Node    // sorted by Name
+	Missing  Missing
+}
+
+// Missing names objects that were there a few minutes ago at most, and that a new
+// list of the API server did not have. No watch told of their deletion, so nobody
+// knows whether somebody deleted them, or whether the list is wrong. The zero
+// value is none.
+type Missing struct {
+	Services  map[string]bool `json:",omitempty"` // by key
+	Endpoints map[string]bool `json:",omitempty"` // keys of Services that lack an EndpointSlice
+	Nodes     map[string]bool `json:",omitempty"` // by name
 }
 
 // Service is a Service together with its endpoints.

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -118,29 +119,34 @@ func toEndpoint(e discoveryv1.Endpoint) (cluster.Endpoint, bool) {
 	return out, ok
 }
 
-// mergeEndpoints makes one endpoint of each address: a controller that moves an
-// endpoint shows it in two slices for a moment, and it must not count twice.
+// mergeEndpoints makes one endpoint of each address, the one that serves best. An
+// address stands in several slices while a controller moves its endpoint, while
+// an old pod of the node's network ends and a new one starts, or while a virtual
+// machine moves to another node and keeps its address. It must not count twice,
+// and not where it is not ready.
 func mergeEndpoints(all []cluster.Endpoint) []cluster.Endpoint {
 	slices.SortFunc(all, func(a, b cluster.Endpoint) int {
-		if c := a.Addr.Compare(b.Addr); c != 0 {
-			return c
-		}
-		if c := strings.Compare(b.Node, a.Node); c != 0 { // one that names its node first
-			return c
-		}
-		return strings.Compare(b.Pod, a.Pod)
+		return cmp.Or(
+			a.Addr.Compare(b.Addr),
+			cmp.Compare(rankOf(b), rankOf(a)),
+			strings.Compare(b.Node, a.Node), // one that names its node first
+			strings.Compare(b.Pod, a.Pod),
+		)
 	})
-	var out []cluster.Endpoint
-	for _, e := range all {
-		if n := len(out); n > 0 && out[n-1].Addr == e.Addr {
-			out[n-1].Ready = out[n-1].Ready || e.Ready
-			out[n-1].Serving = out[n-1].Serving || e.Serving
-			out[n-1].Terminating = out[n-1].Terminating && e.Terminating
-			continue
-		}
-		out = append(out, e)
+	return slices.CompactFunc(all, func(a, b cluster.Endpoint) bool { return a.Addr == b.Addr })
+}
+
+// rankOf orders endpoints by what kube-proxy sends to them: new connections; or
+// those that find no better one (KEP-1669); or nothing.
+func rankOf(e cluster.Endpoint) int {
+	switch {
+	case e.Ready:
+		return 2
+	case e.Serving && e.Terminating:
+		return 1
+	default:
+		return 0
 	}
-	return out
 }
 
 func toNode(obj any) cluster.Node {

@@ -67,6 +67,9 @@ func TestEndpointsOfOneAddressAreOne(t *testing.T) {
 		{"ready in one slice is ready", []cluster.Endpoint{ep("10.0.0.1", "a", "---"), ep("10.0.0.1", "a", "++-")}, "10.0.0.1 a ++-"},
 		{"terminating only if in all", []cluster.Endpoint{ep("10.0.0.1", "a", "-++"), ep("10.0.0.1", "a", "++-")}, "10.0.0.1 a ++-"},
 		{"terminating in all", []cluster.Endpoint{ep("10.0.0.1", "a", "-++"), ep("10.0.0.1", "a", "--+")}, "10.0.0.1 a -++"},
+		{"where it is ready", []cluster.Endpoint{ep("10.0.0.1", "b", "---"), ep("10.0.0.1", "a", "++-")}, "10.0.0.1 a ++-"},
+		{"where it is ready, not where it ends", []cluster.Endpoint{ep("10.0.0.1", "b", "-++"), ep("10.0.0.1", "a", "++-")}, "10.0.0.1 a ++-"},
+		{"the old one serves while the new one starts", []cluster.Endpoint{ep("10.0.0.1", "a", "-++"), ep("10.0.0.1", "a", "---")}, "10.0.0.1 a -++"},
 		{"the slice that names the node", []cluster.Endpoint{ep("10.0.0.1", "", "++-"), ep("10.0.0.1", "a", "++-")}, "10.0.0.1 a ++-"},
 	} {
 		for range 2 {

@@ -1,8 +1,10 @@
 package kube
 
 import (
+	"maps"
 	"reflect"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -22,10 +24,21 @@ type table[V any] struct {
 	changed func(key string, was, is *V) // with mu held; nil stands for absent
 	poke    func()
 
-	rows   map[string]*row[V]
-	heard  string // newest resource version that the reflector has passed on
-	synced bool
+	rows    map[string]*row[V]
+	missing map[string]missing[V] // rows that the last lists did not have
+	heard   string                // newest resource version that the reflector has passed on
+	synced  bool
 }
+
+// missing is what a row said before a list did not have it any more.
+type missing[V any] struct {
+	value V
+	since time.Time
+}
+
+// missingFor is how long a table remembers what a list did not have. Who holds a
+// route for such an object does so for less (nodes.fuse.holdTime).
+const missingFor = 10 * time.Minute
 
 type row[V any] struct {
 	value   V
@@ -78,11 +91,16 @@ func (t *table[V]) Replace(objs []any, version string) error {
 	// A list that is older than what we heard before means that the server itself
 	// went back in time (a restored backup). Then the list is right and we are not.
 	wentBack := t.synced && older(version, t.heard)
+	if t.missing == nil {
+		t.missing = map[string]missing[V]{}
+	}
+	maps.DeleteFunc(t.missing, func(_ string, m missing[V]) bool { return time.Since(m.since) > missingFor })
 	for key, old := range t.rows {
 		switch {
 		case !wentBack && old.ours && older(version, old.version):
 			next[key] = old // listed from before our own write
 		case next[key] == nil:
+			t.missing[key] = missing[V]{old.value, time.Now()}
 			t.put(key, nil)
 		}
 	}
@@ -147,6 +165,7 @@ func (t *table[V]) put(key string, next *row[V]) {
 		return
 	}
 	t.rows[key] = next
+	delete(t.missing, key)
 	switch {
 	case old == nil:
 		t.changed(key, nil, &next.value)

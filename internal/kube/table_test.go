@@ -76,7 +76,18 @@ func TestTableTakesTheNewerTelling(t *testing.T) {
 			_ = tb.Replace([]any{obj("a", "5", "old")}, "6")
 			tb.observe(obj("a", "9", "own"))
 			_ = tb.Replace(nil, "12")
-		}, ""},
+		}, "missing:a"},
+		{"deleted by an event, then a list without it", func(tb *table[string]) {
+			_ = tb.Replace([]any{obj("a", "5", "old"), obj("b", "5", "old")}, "6")
+			_ = tb.Delete(obj("a", "7", "old"))
+			_ = tb.Replace([]any{obj("b", "5", "old")}, "12")
+		}, "b=old"},
+		{"a list without two, then an event of one, and a list with the other", func(tb *table[string]) {
+			_ = tb.Replace([]any{obj("a", "5", "old"), obj("b", "5", "old"), obj("c", "5", "old")}, "6")
+			_ = tb.Replace(nil, "12")
+			_ = tb.Add(obj("a", "13", "new"))
+			_ = tb.Replace([]any{obj("a", "13", "new"), obj("b", "14", "new")}, "15")
+		}, "a=new b=new missing:c"},
 		{"a server restored from a backup", func(tb *table[string]) {
 			_ = tb.Replace([]any{obj("a", "50", "old")}, "60")
 			tb.observe(obj("a", "70", "own"))
@@ -104,7 +115,10 @@ func TestTableTakesTheNewerTelling(t *testing.T) {
 					t.Errorf("told %q of %s, which is %q", shadow[key], key, v)
 				}
 			}
-			if len(shadow) != len(got) || strings.Join(got, " ") != tt.want {
+			for _, key := range slices.Sorted(maps.Keys(tb.missing)) {
+				got = append(got, "missing:"+strings.TrimPrefix(key, "default/"))
+			}
+			if len(shadow) != len(tb.rows) || strings.Join(got, " ") != tt.want {
 				t.Errorf("got %q, want %q; told %v", got, tt.want, shadow)
 			}
 		})

@@ -120,6 +120,9 @@ func (w *Watcher) Snapshot() (cluster.Snapshot, bool) {
 	if !w.synced() {
 		return cluster.Snapshot{}, false
 	}
+	if w.aged || len(w.stale) > 0 {
+		w.last.Missing = w.missing()
+	}
 	if w.aged {
 		w.last.Nodes = w.sortedNodes()
 		w.aged = false
@@ -210,6 +213,32 @@ func (w *Watcher) sortedServices() []cluster.Service {
 		}
 	}
 	return append(next, last...)
+}
+
+// missing is what the last lists did not have. Each change of it is a change of
+// Services or Nodes, too.
+func (w *Watcher) missing() cluster.Missing {
+	m := cluster.Missing{Services: keys(w.services.missing), Nodes: keys(w.nodes.missing)}
+	for _, s := range w.slices.missing {
+		if s.value.service != "" {
+			if m.Endpoints == nil {
+				m.Endpoints = map[string]bool{}
+			}
+			m.Endpoints[s.value.service] = true
+		}
+	}
+	return m
+}
+
+func keys[V any](m map[string]V) map[string]bool {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string]bool, len(m))
+	for k := range m {
+		out[k] = true
+	}
+	return out
 }
 
 // compareKey compares a Service's key with another one, without making it. The

@@ -47,6 +47,7 @@ func (d doubt) until() time.Time {
 type endpointKey struct {
 	service string
 	addr    netip.Addr
+	node    string // another pod may have the address on another node
 }
 
 // Held is how many endpoints and nodes count as ready although the API server
@@ -79,7 +80,7 @@ func readyIn(s cluster.Snapshot) was {
 	w := was{map[endpointKey]bool{}, map[string]bool{}}
 	for _, svc := range s.Services {
 		for _, e := range svc.Endpoints {
-			w.endpoints[endpointKey{svc.Key(), e.Addr}] = e.Ready
+			w.endpoints[endpointKey{svc.Key(), e.Addr, e.Node}] = e.Ready
 		}
 	}
 	for _, n := range s.Nodes {
@@ -95,7 +96,7 @@ func (d Doubts) holdEndpoints(services []cluster.Service, was was, next *Doubts,
 	for i, svc := range services {
 		endpoints := slices.Clone(svc.Endpoints)
 		for j, e := range endpoints {
-			k := endpointKey{svc.Key(), e.Addr}
+			k := endpointKey{svc.Key(), e.Addr, e.Node}
 			x, doubted := d.endpoints[k]
 			if !doubted && open && was.endpoints[k] {
 				x, doubted = doubt{since: now}, true
@@ -135,7 +136,7 @@ func struckNodes(services []cluster.Service, was was) map[string]bool {
 	for _, svc := range services {
 		for _, e := range svc.Endpoints {
 			switch {
-			case !was.endpoints[endpointKey{svc.Key(), e.Addr}]:
+			case !was.endpoints[endpointKey{svc.Key(), e.Addr, e.Node}]:
 			case lost(e):
 				all[e.Node] = true
 			case e.Ready:

@@ -133,3 +133,19 @@ func TestDoubtLeavesAnUndoubtedSnapshotAsItIs(t *testing.T) {
 		t.Errorf("got %+v, due %v", got, due)
 	}
 }
+
+// The address of a pod that was ready is another pod's now, on another node. That
+// one has lost nothing.
+func TestAnAddressOnAnotherNodeIsNotDoubted(t *testing.T) {
+	at := func(node string, ready bool) cluster.Snapshot {
+		return cluster.Snapshot{Services: []cluster.Service{{Namespace: "default", Name: "web", Endpoints: []cluster.Endpoint{
+			{Addr: netip.MustParseAddr("10.244.1.2"), Node: node, Ready: ready, Serving: ready},
+		}}}}
+	}
+	outage := time.Unix(1000, 0)
+	_, d, _ := plan.Doubts{}.Doubt(at("n1", true), outage, outage.Add(time.Second))
+	believed, d, _ := d.Doubt(at("n2", false), outage, outage.Add(2*time.Second))
+	if e := believed.Services[0].Endpoints[0]; e.Ready || d.Held() != 0 {
+		t.Errorf("%+v is believed, %d held; want it not ready on n2", e, d.Held())
+	}
+}

@@ -1,9 +1,12 @@
+// The fuse holds a mass withdrawal back that nobody has told of. Read Fuse first,
+// then loss.told in fusetold.go: what counts as told.
 package plan
 
 import (
 	"net/netip"
 	"time"
 
+	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/internal/config"
 )
 
@@ -12,15 +15,22 @@ const (
 	// and the watches tell of a mass loss in many small pieces.
 	fuseWindow = 10 * time.Second
 	// fuseLeast is how many addresses make a mass. With fewer, more than half is
-	// soon somebody's deliberate deletion, and the harm of an error is small.
+	// soon the fault of one application, and the harm of an error is small.
 	fuseLeast = 8
 )
 
 // FuseState remembers what is held back. The zero value holds nothing.
 type FuseState struct {
-	held  map[netip.Addr]time.Time // until when
-	gone  map[netip.Addr]time.Time // let go without an explanation, and when
+	held  map[netip.Addr]loss
+	gone  map[netip.Addr]time.Time // let go although nobody told of it, and when
 	since time.Time
+	seen  []cluster.Service // of the last snapshot
+}
+
+// loss is the memory of an address that is held.
+type loss struct {
+	services    []cluster.Service // that had the address, as they were when it was announced
+	lost, until time.Time
 }
 
 // Held is how many addresses are announced only because their withdrawal is held
@@ -31,35 +41,49 @@ func (f FuseState) Held() int { return len(f.held) }
 func (f FuseState) Since() time.Time { return f.since }
 
 // Fuse holds a mass withdrawal back. applied is the last table that was applied,
-// or that was the same. It returns the table to apply, and when to ask again
-// without an event, or the zero time.
+// or that was the same; snapshot is what next was made of. It returns the table
+// to apply, and when to ask again without an event, or the zero time.
 //
 //	explained, or no fuse configured         -> next as it is, and what is held goes
 //	another node announces the address       -> it goes: nobody loses anything
 //	the Reason is somebody's decision        -> it goes: a drain, a label, a configuration
+//	a watch told of it, object by object     -> it goes: a Service that was deleted or
+//	                                            changed, a pod that ended
 //	few addresses lost, or few of all        -> they go
 //	more than Percent of all in fuseWindow   -> those lost now stay for HoldTime
 //
+// What is left is what nobody told of: objects that a new list does not have any
+// more, and readiness that many pods or nodes have lost at once. What goes for a
+// reason of its own never counts as a part of a mass, and is never held by one.
+//
 // Only withdrawals after which no node at all would announce an address are held,
 // so nothing is drawn here that another node could serve: if the loss is real,
-// packets are lost on this node instead of on the router. An address is held once;
-// then it goes, whatever the reason was.
-func (f FuseState) Fuse(applied, next Table, c config.Fuse, explained bool, now time.Time) (Table, FuseState, time.Time) {
+// packets are lost on this node instead of on the router. An address is held once,
+// and only until somebody tells why it was lost; then it goes.
+func (f FuseState) Fuse(applied, next Table, snapshot cluster.Snapshot, c config.Fuse, explained bool, now time.Time) (Table, FuseState, time.Time) {
+	is := FuseState{held: map[netip.Addr]loss{}, gone: map[netip.Addr]time.Time{}, seen: snapshot.Services}
 	if explained || c.Percent >= 100 || c.HoldTime <= 0 {
-		return next, FuseState{}, time.Time{}
+		return next, FuseState{seen: snapshot.Services}, time.Time{}
 	}
-	is := FuseState{held: map[netip.Addr]time.Time{}, gone: map[netip.Addr]time.Time{}}
-	settled, total := settled(next), 0
-	var lost []netip.Addr
+	settled, total, mass := settled(next), 0, 0
+	var lost []loss
+	var addrs []netip.Addr
+	before := f.servicesOf(announced(applied), settled)
 	for a := range announced(applied) {
 		total++
-		until, held := f.held[a]
+		l, held := f.held[a]
 		switch {
 		case settled[a]:
 		case !held:
-			lost = append(lost, a)
-		case now.Before(until):
-			is.held[a] = earliestOf(until, now.Add(c.HoldTime)) // a clock may have been set back
+			if l = (loss{services: before[a], lost: now}); !l.told(a, snapshot) {
+				lost, addrs = append(lost, l), append(addrs, a)
+			}
+		case now.Before(l.until) && !l.told(a, snapshot):
+			l.until = earliestOf(l.until, now.Add(c.HoldTime)) // a clock may have been set back
+			is.held[a] = l
+			if now.Sub(l.lost).Abs() < fuseWindow {
+				mass++
+			}
 		}
 	}
 	for a, at := range f.gone {
@@ -68,13 +92,14 @@ func (f FuseState) Fuse(applied, next Table, c config.Fuse, explained bool, now 
 			total++
 		}
 	}
-	mass := len(lost) + len(is.held) + len(is.gone)
+	mass += len(lost) + len(is.gone)
 	blows := mass >= fuseLeast && mass*100 > c.Percent*total
-	for _, a := range lost {
+	for i, l := range lost {
 		if blows {
-			is.held[a] = now.Add(c.HoldTime)
+			l.until = now.Add(c.HoldTime)
+			is.held[addrs[i]] = l
 		} else {
-			is.gone[a] = now
+			is.gone[addrs[i]] = now
 		}
 	}
 	if len(is.held) == 0 {
@@ -123,9 +148,9 @@ func (r Reason) deliberate() bool {
 
 func (f FuseState) next() time.Time {
 	var first time.Time
-	for _, until := range f.held {
-		if first.IsZero() || until.Before(first) {
-			first = until
+	for _, l := range f.held {
+		if first.IsZero() || l.until.Before(first) {
+			first = l.until
 		}
 	}
 	return first

@@ -26,7 +26,7 @@ func (h *history) step(snap cluster.Snapshot, now time.Time) plan.Table {
 	t := plan.Compute(in)
 	t, h.drains, _ = h.drains.Drain(t, h.config.Nodes.DrainTime, now)
 	t, h.holds, _ = plan.Damp(h.holds, t, h.config.BGP.Weights, now)
-	t, h.fuse, _ = h.fuse.Fuse(h.last, t, h.config.Nodes.Fuse, false, now)
+	t, h.fuse, _ = h.fuse.Fuse(h.last, t, snap, h.config.Nodes.Fuse, false, now)
 	t, h.rescue, _ = h.rescue.Remember(t, in, now)
 	h.last = t
 	return t
@@ -46,7 +46,11 @@ func TestHistories(t *testing.T) {
 		for range 30 {
 			snap := randomCluster(rng, 40, 3, 2+rng.IntN(3))
 			if rng.IntN(6) == 0 {
-				snap.Services = snap.Services[:rng.IntN(20)]
+				n, missing := rng.IntN(20), map[string]bool{}
+				for _, s := range snap.Services[n:] {
+					missing[s.Key()] = true
+				}
+				snap.Services, snap.Missing.Services = snap.Services[:n], missing
 			}
 			before := h.last
 			table := h.step(snap, now)

@@ -92,6 +92,9 @@ func TestTheNextSpeakerGoesOn(t *testing.T) {
 	if got, _ := s.Snapshot(); len(got.Services) != 2 || !s.Resumed().IsZero() {
 		t.Errorf("the API server has answered, and the snapshot is %+v, resumed %v", got, s.Resumed())
 	}
+	if got, _ := s.Snapshot(); len(got.Missing.Services)+len(got.Missing.Endpoints)+len(got.Missing.Nodes) > 0 {
+		t.Errorf("nothing is missing, and Missing is %+v", got.Missing)
+	}
 	other := New(second, Options{File: o.File, Node: "n1", BootID: "another boot"})
 	if other.Forwarded() != nil {
 		t.Error("after a reboot it takes kube-proxy's rules for present")
@@ -151,5 +154,45 @@ func flip(file string) {
 	if err == nil {
 		b[len(b)/2] ^= 1
 		_ = os.WriteFile(file, b, 0o600)
+	}
+}
+
+// No watch told of what the API server does not have any more, or does not have
+// yet, when it is back.
+func TestTheFirstListMayLackWhatWasSaved(t *testing.T) {
+	o := Options{File: filepath.Join(t.TempDir(), "state.json"), Node: "n1", BootID: "boot"}
+	first := newAway()
+	first.snapshot.Services[0].Endpoints = []cluster.Endpoint{{Addr: netip.MustParseAddr("10.244.1.2"), Node: "n1", Ready: true}}
+	other := first.snapshot.Services[0]
+	other.Name = "xeb"
+	first.snapshot.Services = append(first.snapshot.Services[:1], other)
+	first.synced.Store(true)
+	run(t, first, o).Save(nil, nil)
+	waitFile(t, o.File)
+
+	second := newAway()
+	s := run(t, second, o)
+	select {
+	case <-s.Wake():
+	case <-time.After(2 * waitFor):
+		t.Fatal("it never steps in")
+	}
+	second.snapshot.Services = second.snapshot.Services[:1]
+	second.snapshot.Nodes = nil
+	second.synced.Store(true)
+	got, _ := s.Snapshot()
+	want := cluster.Missing{
+		Services: map[string]bool{"default/xeb": true}, Endpoints: map[string]bool{"default/web": true}, Nodes: map[string]bool{"n1": true},
+	}
+	if !reflect.DeepEqual(got.Missing, want) {
+		t.Errorf("missing %+v, want %+v", got.Missing, want)
+	}
+	second.snapshot = first.snapshot
+	if got, _ := s.Snapshot(); !reflect.DeepEqual(got.Missing, cluster.Missing{}) {
+		t.Errorf("all has come, and missing is %+v", got.Missing)
+	}
+	second.snapshot.Services = second.snapshot.Services[:1]
+	if got, _ := s.Snapshot(); len(got.Missing.Services) != 0 {
+		t.Errorf("xeb came and was deleted, and missing is %+v", got.Missing)
 	}
 }

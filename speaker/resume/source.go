@@ -44,7 +44,8 @@ type Source struct {
 	o       Options
 	wake    chan struct{}
 	resumed atomic.Pointer[State]
-	news    chan State // what to save; the newest only
+	missing atomic.Pointer[cluster.Missing] // what the first list did not have of the saved state
+	news    chan State                      // what to save; the newest only
 }
 
 // New makes a Source. It reads nothing yet.
@@ -58,10 +59,21 @@ func New(c Cluster, o Options) *Source {
 // Snapshot implements speaker.Source.
 func (s *Source) Snapshot() (cluster.Snapshot, bool) {
 	snapshot, ok := s.Cluster.Snapshot()
-	if r := s.resumed.Load(); !ok && r != nil {
+	r := s.resumed.Load()
+	switch {
+	case r == nil:
+		return snapshot, ok
+	case !ok:
 		return r.Snapshot, true
 	}
-	return snapshot, ok
+	first := s.missing.Load()
+	if first == nil {
+		first = missingIn(snapshot, r.Snapshot)
+	}
+	first = stillMissing(snapshot, first)
+	s.missing.Store(first)
+	snapshot.Missing = union(snapshot.Missing, *first)
+	return snapshot, true
 }
 
 // Config implements speaker.Source.
