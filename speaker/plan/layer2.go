@@ -44,11 +44,22 @@ func (a asked) layer2(announcers []NodeWeight) layer2 {
 	return l
 }
 
+// alive are the nodes of a list that the gossip knows to be alive. The list of all
+// nodes is the same for every Cluster Service: of it there is one such list, made
+// beforehand, since a copy for each address would cost more than all else here.
 func (a asked) alive(list []NodeWeight) []NodeWeight {
-	if a.in.Alive == nil {
+	switch all := a.nodes.all; {
+	case a.in.Alive == nil:
 		return list
+	case len(list) > 0 && len(list) == len(all) && &list[0] == &all[0]:
+		return a.nodes.alive
+	default:
+		return amongAlive(list, a.in.Alive)
 	}
-	return slices.DeleteFunc(slices.Clone(list), func(n NodeWeight) bool { return !a.in.Alive[n.Node] })
+}
+
+func amongAlive(list []NodeWeight, alive map[string]bool) []NodeWeight {
+	return slices.DeleteFunc(slices.Clone(list), func(n NodeWeight) bool { return !alive[n.Node] })
 }
 
 // announcers is the one node that announces an address at layer 2. It gets all

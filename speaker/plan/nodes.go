@@ -17,6 +17,7 @@ type nodes struct {
 	barred   map[string]Reason // why a node may not announce; absent: it may
 	draining map[string]string // of those that may: why a node is about to stop
 	all      []NodeWeight      // every node that may and does not drain, weight 1: shared by all Cluster Services
+	alive    []NodeWeight      // those of all that the gossip knows to be alive
 }
 
 func nodesOf(list []cluster.Node, c config.Nodes) nodes {
@@ -47,10 +48,12 @@ func nodesOf(list []cluster.Node, c config.Nodes) nodes {
 
 // selected are the nodes that may announce the addresses of each pool, by its
 // name.
-func selected(n nodes, c *config.Config) map[string]nodes {
+func selected(n nodes, c *config.Config, alive map[string]bool) map[string]nodes {
 	out := make(map[string]nodes, len(c.Pools))
 	for _, p := range c.Pools {
-		out[p.Name] = n.selectedBy(p.NodeSelector)
+		s := n.selectedBy(p.NodeSelector)
+		s.alive = amongAlive(s.all, alive)
+		out[p.Name] = s
 	}
 	return out
 }

@@ -179,7 +179,7 @@ func Compute(in Input) Table {
 		return Table{}
 	}
 	nodes := nodesOf(in.Cluster.Nodes, in.Config.Nodes)
-	pools := selected(nodes, in.Config)
+	pools := selected(nodes, in.Config, in.Alive)
 	t := newTable(in, nodes.byName[in.Self])
 	bgp := speakersOf(in, t.Sessions, t.Refused)
 	byAddr, waiting := sharers(in.Cluster.Services)

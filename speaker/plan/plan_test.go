@@ -163,6 +163,27 @@ func BenchmarkCompute(b *testing.B) {
 	}
 }
 
+// Cluster Services at layer 2: each of 1,000 nodes could own each of 10,000
+// addresses.
+func BenchmarkComputeLayer2(b *testing.B) {
+	snap := randomCluster(rand.New(rand.NewPCG(1, 1)), 20_000, 1000, 1)
+	alive := map[string]bool{}
+	for _, n := range snap.Nodes {
+		alive[n.Name] = true
+	}
+	for i := range snap.Services {
+		snap.Services[i].LocalOnly = false
+	}
+	c := *testConfig(b)
+	c.Pools = slices.Clone(c.Pools)
+	c.Pools[0].L2, c.Pools[0].BGP = true, false
+	in := plan.Input{Self: "n0", Config: &c, Cluster: snap, Alive: alive}
+	b.ReportAllocs()
+	for b.Loop() {
+		plan.Compute(in)
+	}
+}
+
 // The pure packages import no library that could reach the world outside.
 func TestPureImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "github.com/heraldlb/herald/speaker/plan").CombinedOutput()
