@@ -123,8 +123,9 @@ func TestDefaults(t *testing.T) {
 			KeepaliveTime:    30 * time.Second,
 			ConnectRetryTime: 2 * time.Second,
 			RestartTime:      30 * time.Second,
-			Weights:          EncodeLinkBandwidth,
-			LinkBandwidth:    NonTransitive,
+			Weights:          EncodeLinkBandwidth | EncodeCommunity,
+			LinkBandwidth:    Both,
+			Community:        CommunityWeights{64513, 10000},
 		}},
 		BGP: BGP{ASN: 64513, ListenPort: 179, Weights: Weights{5 * time.Minute, 25, 2 * time.Minute, 30 * time.Second}},
 		Nodes: Nodes{

@@ -31,7 +31,7 @@ func (p Peer) settings() wireSettings {
 		ConnectRetryTime:  short(p.ConnectRetryTime),
 		RestartTime:       short(p.RestartTime),
 		BFDProfile:        p.BFDProfile,
-		Weights:           string(p.Weights),
+		Weights:           p.Weights.words(),
 	}
 	switch {
 	case p.External:
@@ -47,17 +47,17 @@ func (p Peer) settings() wireSettings {
 }
 
 func (w *wireSettings) encode(p Peer) {
-	switch p.Weights {
-	case EncodeLinkBandwidth:
+	if p.Weights.Has(EncodeLinkBandwidth) {
 		w.LinkBandwidth = string(p.LinkBandwidth)
-	case EncodeCommunity:
+	}
+	if p.Weights.Has(EncodeCommunity) {
 		w.Community = p.Community.String()
-	case EncodeAddPath:
+	}
+	if p.Weights.Has(EncodeAddPath) {
 		w.AddPath = &wireAddPath{Width: p.AddPath.Width}
 		for _, x := range p.AddPath.Prefixes {
 			w.AddPath.Prefixes = append(w.AddPath.Prefixes, x.String())
 		}
-	case EncodeNone:
 	}
 }
 

@@ -142,9 +142,9 @@ type Peer struct {
 	RestartTime       time.Duration // of graceful restart (RFC 4724); default 30 s; 0: no graceful restart
 	BFDProfile        string        // empty: no BFD; "default" is always there
 
-	Weights       Encoding           // default LinkBandwidth
-	LinkBandwidth LinkBandwidthForm  // default NonTransitive
-	Community     CommunityWeights   // with EncodeCommunity
+	Weights       Encodings          // default EncodeLinkBandwidth and EncodeCommunity
+	LinkBandwidth LinkBandwidthForm  // with EncodeLinkBandwidth; default Both
+	Community     CommunityWeights   // with EncodeCommunity; default LocalASN or BGP.ASN, and 10000
 	AddPath       AddPathReplication // with EncodeAddPath
 
 	// Overrides change the peer on some nodes. Each is a whole Peer with the
@@ -163,15 +163,16 @@ type From struct {
 // IsZero tells that the value is not looked up.
 func (f From) IsZero() bool { return f == From{} }
 
-// Encoding is how a peer learns weights.
-type Encoding string
+// Encodings are the ways in which a peer learns weights. EncodeNone and
+// EncodeAddPath go with no other.
+type Encodings uint8
 
 // The encodings.
 const (
-	EncodeLinkBandwidth Encoding = "linkBandwidth" // RFC 10005; FRR and most vendors
-	EncodeCommunity     Encoding = "community"     // a standard community that an import filter reads; BIRD
-	EncodeAddPath       Encoding = "addPath"       // one path per unit of weight (RFC 7911); any ECMP router with ADD-PATH
-	EncodeNone          Encoding = "none"
+	EncodeLinkBandwidth Encodings = 1 << iota // RFC 10005; FRR and most vendors
+	EncodeCommunity                           // a standard community that an import filter reads; BIRD
+	EncodeAddPath                             // one path per unit of weight (RFC 7911); any ECMP router with ADD-PATH
+	EncodeNone
 )
 
 // CommunityWeights says which communities carry weights: ASN:Base+1 to ASN:Base+256.
@@ -242,8 +243,9 @@ type BGPOverride struct {
 // LinkBandwidthForm is the form of the community of RFC 10005 that a peer gets.
 type LinkBandwidthForm string
 
-// Routers differ in the form that they read: see docs/configuration.md.
+// Routers differ in the form that they read: see docs/routers.md.
 const (
+	Both          LinkBandwidthForm = "both"          // one of each, with equal values
 	NonTransitive LinkBandwidthForm = "nonTransitive" // type 0x40, sub-type 0x04
 	Transitive    LinkBandwidthForm = "transitive"    // type 0x00, sub-type 0x04
 )

@@ -1,6 +1,9 @@
 package config
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func TestWhoFaults(t *testing.T) {
 	const (
@@ -137,7 +140,6 @@ func TestSessionFaults(t *testing.T) {
 func TestEncodingFaults(t *testing.T) {
 	const (
 		base = "write an AS number and the number that weights are added to, such as 64512:100"
-		more = "required with weights: community; write the AS number and the number that weights are added to, such as 64512:100"
 	)
 	wantFaults(t, inPeer, map[string][]string{
 		"weights: none":                                          nil,
@@ -147,8 +149,19 @@ func TestEncodingFaults(t *testing.T) {
 		"weights: addPath\n  addPath: {prefixes: [10.1.0.0/24]}": nil,
 		"weights: auto":                                          {`peers[0].weights: "auto": write linkBandwidth or community or addPath or none`},
 		"weights: communities\n  community: 64512:100":           {`peers[0].weights: "communities": write linkBandwidth or community or addPath or none`},
-		"weights: community":                                     {`peers[0].community: ` + more},
-		"community: 64512:100":                                   {`peers[0].community: only with weights: community; write that as well, or leave it out`},
+		"weights: community":                                     nil,
+		"weights: [community]":                                   nil,
+		"weights: [linkBandwidth, community]":                    nil,
+		"community: 64512:100":                                   nil,
+		"linkBandwidth: both":                                    nil,
+		"weights: []":                                            {`peers[0].weights: names no encoding; write none, or leave it out`},
+		"weights: [community, community]":                        {`peers[0].weights[1]: "community": twice; leave one out`},
+		"weights: [linkBandwidth, addPath]":                      {`peers[0].weights[1]: "addPath": goes with no other encoding; write weights: addPath, without a list`},
+		"weights: [none]":                                        {`peers[0].weights[0]: "none": goes with no other encoding; write weights: none, without a list`},
+		"weights: [auto]":                                        {`peers[0].weights[0]: "auto": write linkBandwidth or community or addPath or none`},
+		"weights: {}":                                            {`peers[0].weights: a mapping; write a string`},
+		"weights: community\n  localASN: 4200000000":             {`peers[0].community: required with weights: community and the AS number 4200000000, which does not fit a community (RFC 1997); write the AS number and the number that weights are added to, such as 64512:100`},
+		"localASN: 4200000000":                                   nil,
 		"weights: none\n  community: 64512:100":                  {`peers[0].community: only with weights: community; write that as well, or leave it out`},
 		"weights: none\n  linkBandwidth: transitive":             {`peers[0].linkBandwidth: only with weights: linkBandwidth; write that as well, or leave it out`},
 		"addPath: {prefixes: [10.1.0.0/24]}":                     {`peers[0].addPath: only with weights: addPath; write that as well, or leave it out`},
@@ -177,4 +190,40 @@ func TestEncodingFaults(t *testing.T) {
 		"prefixes: [10.1.0.0/24], width: 2000":           {`peers[0].addPath.width: 2000: write a whole number from 2 to 1024`},
 		"prefix: [10.1.0.0/24], prefixes: [10.1.0.0/24]": {`peers[0].addPath.prefix: unknown key; did you mean prefixes?`},
 	})
+}
+
+// What a peer learns weights by, if that is not written, depends on the rest.
+func TestDefaultEncodings(t *testing.T) {
+	const peer = "\n- name: tor\n  address: 10.0.0.1\n  asn: 64512\n"
+	for _, tt := range []struct{ desc, asn, peer, more, want string }{
+		{"nothing is written", "64513", peer, "", "linkBandwidth,community both 64513:10000"},
+		{"another AS on this session", "64513", peer + "  localASN: 64999\n", "", "linkBandwidth,community both 64999:10000"},
+		{"an AS number of 32 bits", "4200000000", peer, "", "linkBandwidth both 0:0"},
+		{"and a community that fits", "4200000000", peer + "  community: 64512:100\n", "", "linkBandwidth,community both 64512:100"},
+		{"a form", "64513", peer + "  linkBandwidth: transitive\n", "", "linkBandwidth,community transitive 64513:10000"},
+		{"an encoding", "64513", peer + "  weights: linkBandwidth\n", "", "linkBandwidth both 0:0"},
+		{"another", "64513", peer + "  weights: community\n", "", "community both 64513:10000"},
+		{
+			"an advertisement gives the community another meaning", "64513", peer,
+			"advertisements: [{communities: ['64513:10003']}]\n", "linkBandwidth both 0:0",
+		},
+		{
+			"it does so elsewhere", "64513", peer,
+			"advertisements: [{communities: ['64513:10257', '64512:10003']}]\n", "linkBandwidth,community both 64513:10000",
+		},
+		{
+			"it does so for another peer", "64513", peer + "- {name: other, address: 10.0.0.2, asn: 64512}\n",
+			"advertisements: [{peers: [other], communities: ['64513:10003']}]\n", "linkBandwidth,community both 64513:10000",
+		},
+	} {
+		c, err := Parse([]byte("apiVersion: heraldlb.io/v1\npools: [{name: p, ranges: [192.0.2.0/24]}]\npeers:" + tt.peer + tt.more + "bgp: {asn: " + tt.asn + "}\n"))
+		if err != nil {
+			t.Errorf("%s: %v", tt.desc, err)
+			continue
+		}
+		p := c.Peers[0]
+		if got := fmt.Sprint(p.Weights, " ", p.LinkBandwidth, " ", p.Community); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.desc, got, tt.want)
+		}
+	}
 }

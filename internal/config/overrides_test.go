@@ -15,13 +15,15 @@ func TestOverrideFaults(t *testing.T) {
 		"":                     {`peers[0].overrides[0]: changes nothing; add what differs on these nodes`},
 		"holdtime: 9s":         {`peers[0].overrides[0]: changes nothing; add what differs on these nodes`, `peers[0].overrides[0].holdtime: unknown key; did you mean holdTime?`},
 		"port: 0":              {`peers[0].overrides[0].port: 0: write a whole number from 1 to 65535`},
-		"community: 64512:100": {`peers[0].overrides[0].community: only with weights: community; write that as well, or leave it out`},
-		"weights: community":   {`peers[0].overrides[0].community: required with weights: community; write the AS number and the number that weights are added to, such as 64512:100`},
+		"community: 64512:100": nil,
+		"weights: community":   nil,
+		"weights: none\n    community: 64512:100":            {`peers[0].overrides[0].community: only with weights: community; write that as well, or leave it out`},
+		"weights: addPath":                                   {`peers[0].overrides[0].addPath: required with weights: addPath; write the prefixes of the nodes' aliases, such as {prefixes: [10.0.1.0/24]}`},
 		"address: 10.0.0.2\n    addressFrom: {nodeLabel: a}": {`peers[0].overrides[0].addressFrom: not together with peers[0].overrides[0].address; leave one of them out`},
-		"address: 'fe80::1'":            {`peers[0].overrides[0].address: "fe80::1": is link-local; write the interface of the nodes as well, such as interface: eth0`},
-		"address: 192.0.2.1":            {`peers[0].overrides[0].address: "192.0.2.1": is in pools[0].ranges[0], "192.0.2.0/24", and could be handed out; take it out of the pool`},
-		"bfdProfile: fast":              {`peers[0].overrides[0].bfdProfile: "fast": unknown BFD profile; write one of default`},
-		"passive: true\n    port: 1179": {`peers[0].overrides[0].port: a passive peer is not dialled; leave port out: it connects to bgp.listenPort`},
+		"address: 'fe80::1'":                                 {`peers[0].overrides[0].address: "fe80::1": is link-local; write the interface of the nodes as well, such as interface: eth0`},
+		"address: 192.0.2.1":                                 {`peers[0].overrides[0].address: "192.0.2.1": is in pools[0].ranges[0], "192.0.2.0/24", and could be handed out; take it out of the pool`},
+		"bfdProfile: fast":                                   {`peers[0].overrides[0].bfdProfile: "fast": unknown BFD profile; write one of default`},
+		"passive: true\n    port: 1179":                      {`peers[0].overrides[0].port: a passive peer is not dialled; leave port out: it connects to bgp.listenPort`},
 		"port: 1\n  - nodeSelector: {matchLabels: {rack: a}}\n    port: 2": {
 			`peers[0].overrides[1].nodeSelector: peers[0].overrides[0].nodeSelector is the same, and the first one counts; leave one of them out`,
 		},
@@ -54,16 +56,16 @@ func TestOverrideFaults(t *testing.T) {
 // The fault of a peer is not told once more for each of its overrides.
 func TestFaultsOfAPeerAreToldOnce(t *testing.T) {
 	wantFaults(t, pool+"bgp: {asn: 1}\npeers:\n- name: a\n  %s\n  overrides: [{port: 1, nodeSelector: {matchLabels: {a: b}}}]\n", map[string][]string{
-		"weights: community": {
+		"weights: addPath": {
 			`peers[0].address: required; or write addressFrom, addressRange, or interface alone`,
 			`peers[0].asn: required; write the peer's AS number, or external, or asnFrom`,
-			`peers[0].community: required with weights: community; write the AS number and the number that weights are added to, such as 64512:100`,
+			`peers[0].addPath: required with weights: addPath; write the prefixes of the nodes' aliases, such as {prefixes: [10.0.1.0/24]}`,
 		},
-		"address: 192.0.2.1\n  asn: 2\n  bfdProfile: fast\n  ttlSecurity: 1\n  ebgpMultihop: 2\n  community: 1:1\n  holdTime: 3s\n  keepaliveTime: 4s": {
+		"address: 192.0.2.1\n  asn: 2\n  bfdProfile: fast\n  ttlSecurity: 1\n  ebgpMultihop: 2\n  addPath: {prefixes: [10.1.0.0/24]}\n  holdTime: 3s\n  keepaliveTime: 4s": {
 			`peers[0].address: "192.0.2.1": is in pools[0].ranges[0], "192.0.2.0/24", and could be handed out; take it out of the pool`,
 			`peers[0].bfdProfile: "fast": unknown BFD profile; write one of default`,
 			`peers[0].ebgpMultihop: not together with peers[0].ttlSecurity; leave one of them out`,
-			`peers[0].community: only with weights: community; write that as well, or leave it out`,
+			`peers[0].addPath: only with weights: addPath; write that as well, or leave it out`,
 			`peers[0].keepaliveTime: "4s": not less than the holdTime, 3s; write 1s`,
 		},
 	})

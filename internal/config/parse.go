@@ -85,6 +85,7 @@ func readConfig(root spot) *Config {
 	for _, s := range peers.profiles {
 		s.wantKnown("BFD profile", bfdNames(c.BFDProfiles))
 	}
+	peers.settleWeights(c, advertisements)
 	for _, a := range advertisements {
 		a.check(c, peers.weights)
 		c.Advertisements = append(c.Advertisements, a.Advertisement)

@@ -23,6 +23,8 @@ type peerReader struct {
 	claims   []claim
 	profiles []spot // where a BFD profile is named
 	weights  []weightsAt
+
+	numberless []*peerDraft // that want a community and do not say which
 }
 
 // peerDraft is a peer, or one of its overrides, while it is read.
@@ -39,8 +41,7 @@ func defaultPeer() Peer {
 		HoldTime:         90 * time.Second,
 		ConnectRetryTime: 2 * time.Second,
 		RestartTime:      30 * time.Second,
-		Weights:          EncodeLinkBandwidth,
-		LinkBandwidth:    NonTransitive,
+		LinkBandwidth:    Both,
 	}
 }
 
@@ -109,7 +110,7 @@ func (d *peerDraft) settings() fields {
 		"connectRetryTime":  func(s spot) { d.ConnectRetryTime = s.seconds() },
 		"restartTime":       func(s spot) { d.RestartTime, _ = s.duration(0, maxRestartTime, time.Second) },
 		"bfdProfile":        func(s spot) { d.BFDProfile = s.name() },
-		"weights":           func(s spot) { d.Weights = s.encoding() },
+		"weights":           func(s spot) { d.Weights = s.encodings() },
 		"linkBandwidth":     func(s spot) { d.LinkBandwidth = s.linkBandwidth() },
 		"community":         func(s spot) { d.Community = s.communityWeights() },
 		"addPath":           func(s spot) { d.AddPath = s.addPath() },
@@ -136,8 +137,8 @@ func (r *peerReader) remember(d *peerDraft) {
 	if s := d.at["bfdProfile"]; d.own["bfdProfile"] && d.BFDProfile != "" {
 		r.profiles = append(r.profiles, s)
 	}
-	if d.Weights == EncodeCommunity && d.Community.ASN != 0 {
-		r.weights = append(r.weights, weightsAt{d.Name, d.Community})
+	if d.own["weights"] && d.Weights.Has(EncodeCommunity) && !d.at["community"].present() {
+		r.numberless = append(r.numberless, d)
 	}
 	note := func(key string, a netip.Addr) {
 		if d.own[key] && a.IsValid() {

@@ -28,7 +28,7 @@ func TestPeerFaults(t *testing.T) {
 		"keepaliveTime: 1s\n  holdTime: 2s": {`peers[0].holdTime: "2s": write at least 3s (RFC 4271 section 4.2)`},
 		"keepaliveTime: 4s\n  holdTime: 4s": {`peers[0].keepaliveTime: "4s": not less than the holdTime, 4s; write 1s`},
 		"connectRetryTime: 100ms":           {`peers[0].connectRetryTime: "100ms": write a duration from 1s to 18h12m15s`},
-		"linkBandwidth: non-transitive":     {`peers[0].linkBandwidth: "non-transitive": write nonTransitive or transitive`},
+		"linkBandwidth: non-transitive":     {`peers[0].linkBandwidth: "non-transitive": write both or nonTransitive or transitive`},
 		"linkBandwidth: true":               {`peers[0].linkBandwidth: true: a boolean; write "true", with the quotes`},
 		"holdtime: 9s":                      {`peers[0].holdtime: unknown key; did you mean holdTime?`},
 		"password: secret":                  {`peers[0].password: unknown key; did you mean passwordKey?`},

@@ -210,16 +210,16 @@ func (p *Peer) randomAS(r *rand.Rand) {
 }
 
 func (p *Peer) randomWeights(r *rand.Rand) {
-	p.Weights = some(r, EncodeLinkBandwidth, EncodeCommunity, EncodeAddPath, EncodeNone)
-	p.LinkBandwidth, p.Community, p.AddPath = NonTransitive, CommunityWeights{}, AddPathReplication{}
-	switch p.Weights {
-	case EncodeLinkBandwidth:
-		p.LinkBandwidth = some(r, NonTransitive, Transitive)
-	case EncodeCommunity:
+	p.Weights = some(r, EncodeLinkBandwidth, EncodeCommunity, EncodeLinkBandwidth|EncodeCommunity, EncodeAddPath, EncodeNone)
+	p.LinkBandwidth, p.Community, p.AddPath = Both, CommunityWeights{}, AddPathReplication{}
+	if p.Weights.Has(EncodeLinkBandwidth) {
+		p.LinkBandwidth = some(r, Both, NonTransitive, Transitive)
+	}
+	if p.Weights.Has(EncodeCommunity) {
 		p.Community = CommunityWeights{uint16(1 + r.Intn(65534)), uint16(r.Intn(maxBase + 1))}
-	case EncodeAddPath:
+	}
+	if p.Weights.Has(EncodeAddPath) {
 		p.AddPath = AddPathReplication{Width: 2 + r.Intn(1000), Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db9:1::/64"), netip.MustParsePrefix("10.200.0.0/16")}}
-	case EncodeNone:
 	}
 }
 

@@ -1,5 +1,7 @@
 package config
 
+import "go.yaml.in/yaml/v3"
+
 // The wire types give the canonical text its keys and their order.
 type (
 	wireConfig struct {
@@ -71,7 +73,7 @@ type (
 		ConnectRetryTime  string       `yaml:"connectRetryTime"`
 		RestartTime       string       `yaml:"restartTime"`
 		BFDProfile        string       `yaml:"bfdProfile,omitempty"`
-		Weights           string       `yaml:"weights"`
+		Weights           oneOrMore    `yaml:"weights"`
 		LinkBandwidth     string       `yaml:"linkBandwidth,omitempty"`
 		Community         string       `yaml:"community,omitempty"`
 		AddPath           *wireAddPath `yaml:"addPath,omitempty"`
@@ -138,3 +140,18 @@ type (
 		HoldTime string `yaml:"holdTime"`
 	}
 )
+
+// oneOrMore is one word, or a list.
+type oneOrMore []string
+
+// MarshalYAML implements yaml.Marshaler.
+func (l oneOrMore) MarshalYAML() (any, error) {
+	if len(l) == 1 {
+		return l[0], nil
+	}
+	list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	for _, w := range l {
+		list.Content = append(list.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: w})
+	}
+	return list, nil
+}

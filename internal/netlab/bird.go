@@ -11,19 +11,31 @@ import (
 // BIRD is a BIRD router on a node.
 type BIRD struct {
 	*Process
-	node   *Node
-	socket string
+	node      *Node
+	part, dir string
 }
 
-// BIRD starts bird with a configuration and waits until it answers.
+// BIRD starts bird of the default release with a configuration and waits until it
+// answers.
 func (n *Node) BIRD(conf string) *BIRD {
 	n.lab.tb.Helper()
-	base := filepath.Join(n.lab.dir, n.Name+"-bird")
-	if err := os.WriteFile(base+".conf", []byte(conf), 0o644); err != nil {
-		n.lab.tb.Fatalf("netlab: %v", err)
+	return n.BIRDOf(DefaultBIRD, conf)
+}
+
+// BIRDOf is BIRD of one of BIRDs.
+func (n *Node) BIRDOf(part, conf string) *BIRD {
+	n.lab.tb.Helper()
+	Part(n.lab.tb, part)
+	b := &BIRD{node: n, part: part, dir: filepath.Join(n.lab.dir, n.Name+"-bird")}
+	err := os.Mkdir(b.dir, 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(b.dir, "bird.conf"), []byte(conf), 0o644)
 	}
-	b := &BIRD{node: n, socket: base + ".ctl"}
-	b.Process = n.Start("bird", "-f", "-c", base+".conf", "-s", b.socket, "-P", base+".pid")
+	if err != nil {
+		n.lab.tb.Fatalf("netlab: BIRD on %s: %v", n.Name, err)
+	}
+	argv := InPart(part, b.dir, "/usr/sbin/bird", "-f", "-c", filepath.Join(b.dir, "bird.conf"), "-s", b.socket(), "-P", filepath.Join(b.dir, "pid"))
+	b.Process = n.Start(argv[0], argv[1:]...)
 	Eventually(n.lab.tb, 10*time.Second, func() string {
 		if !b.Alive() {
 			log, _ := os.ReadFile(b.Log)
@@ -39,9 +51,12 @@ func (n *Node) BIRD(conf string) *BIRD {
 
 // Show runs a command in birdc and returns what it prints.
 func (b *BIRD) Show(command string) string {
-	out, err := run("birdc", append([]string{"-s", b.socket}, strings.Fields(command)...)...)
+	argv := InPart(b.part, b.dir, "/usr/sbin/birdc", append([]string{"-s", b.socket()}, strings.Fields(command)...)...)
+	out, err := run(argv[0], argv[1:]...)
 	if err != nil {
 		return err.Error()
 	}
 	return out
 }
+
+func (b *BIRD) socket() string { return filepath.Join(b.dir, "ctl") }

@@ -32,7 +32,7 @@ type attributes struct {
 	asn       uint32     // ours on this session
 	internal  bool       // iBGP
 	weight    uint32
-	encoding  config.Encoding
+	encodings config.Encodings
 	bandwidth config.LinkBandwidthForm
 	community config.CommunityWeights
 	draining  bool
@@ -89,7 +89,7 @@ func normal(s plan.Session, asn uint32) plan.Session {
 	}
 	s.Passive = s.Passive || s.Range.IsValid()
 	s.Internal = s.ASN == s.LocalASN
-	if s.Weights == "" {
+	if s.Weights == 0 {
 		s.Weights = config.EncodeLinkBandwidth
 	}
 	if s.Weights == config.EncodeAddPath {
@@ -143,7 +143,7 @@ func addRoutes(want map[string]*session, t plan.Table) []string {
 func (s *session) add(r plan.Route, own plan.NextHops) bool {
 	name := pathName{prefix: r.Prefix.Masked()}
 	a := attributes{
-		asn: s.LocalASN, internal: s.Internal, weight: max(r.Weight, 1), encoding: s.Weights,
+		asn: s.LocalASN, internal: s.Internal, weight: max(r.Weight, 1), encodings: s.Weights,
 		bandwidth: s.LinkBandwidth, community: s.Community, draining: r.Draining, more: r.Attributes,
 	}
 	if s.Weights == config.EncodeAddPath {
@@ -187,7 +187,7 @@ func nextHop(s plan.Session, prefix netip.Addr, own plan.NextHops) netip.Addr {
 func transport(s plan.Session) plan.Session {
 	s.LinkBandwidth, s.Community, s.BFD, s.Paths = "", config.CommunityWeights{}, plan.BFD{}, 0
 	if s.Weights != config.EncodeAddPath {
-		s.Weights = ""
+		s.Weights = 0
 	}
 	return s
 }

@@ -131,10 +131,19 @@ func TestLinkBandwidthOnTheWire(t *testing.T) {
 		{200, config.NonTransitive, 65535, "4004ffff43480000"},
 		{4, config.NonTransitive, 65536, "40045ba040800000"}, // 23456
 		{4, config.Transitive, 4200000001, "00045ba040800000"},
+		{3, config.Both, 64513, "0004fc0140400000 4004fc0140400000"},
+		{3, "", 64513, "0004fc0140400000 4004fc0140400000"},
 	} {
-		b, err := linkBandwidth(attributes{weight: tc.weight, bandwidth: tc.form, asn: tc.asn}).Serialize()
-		if got := fmt.Sprintf("%x", b); err != nil || got != tc.want {
-			t.Errorf("weight %d, %s, AS %d: got %s, %v, want %s", tc.weight, tc.form, tc.asn, got, err, tc.want)
+		var forms []string
+		for _, c := range linkBandwidth(attributes{weight: tc.weight, bandwidth: tc.form, asn: tc.asn}) {
+			b, err := c.Serialize()
+			if err != nil {
+				t.Fatal(err)
+			}
+			forms = append(forms, fmt.Sprintf("%x", b))
+		}
+		if got := strings.Join(forms, " "); got != tc.want {
+			t.Errorf("weight %d, %s, AS %d: got %s, want %s", tc.weight, tc.form, tc.asn, got, tc.want)
 		}
 	}
 }

@@ -19,8 +19,10 @@ const weightFilter = `import filter {
 	accept;
 };`
 
-// birdOfThree is a BIRD with three neighbors.
-func birdOfThree(channel string) string {
+// birdOfThree is a BIRD with three neighbors of another AS.
+func birdOfThree(channel string) string { return birdOf(channel, 64513) }
+
+func birdOf(channel string, asn uint32) string {
 	conf := strings.Builder{}
 	conf.WriteString(`
 router id 10.8.0.1;
@@ -29,8 +31,8 @@ protocol kernel k4 { merge paths on limit 32; ipv4 { import none; export all; };
 protocol kernel k6 { merge paths on limit 32; ipv6 { import none; export all; }; }
 `)
 	for i := 1; i <= 3; i++ {
-		fmt.Fprintf(&conf, "protocol bgp n%d { local as 64512; neighbor 10.8.0.%d as 64513; hold time 3; connect retry time 1;\n"+
-			" ipv4 { %s export none; }; ipv6 { %s export none; }; }\n", i, 10+i, channel, channel)
+		fmt.Fprintf(&conf, "protocol bgp n%d { local as 64512; neighbor 10.8.0.%d as %d; hold time 3; connect retry time 1;\n"+
+			" ipv4 { %s export none; }; ipv6 { %s export none; }; }\n", i, 10+i, asn, channel, channel)
 	}
 	return conf.String()
 }
@@ -48,7 +50,7 @@ func TestEncodings(t *testing.T) {
 		name     string
 		frr      string // else bird
 		bird     string
-		encoding config.Encoding
+		encoding config.Encodings
 		want     string // of IPv4; IPv6 is alike
 		withheld string
 	}{
@@ -84,7 +86,7 @@ func TestEncodings(t *testing.T) {
 }
 
 // weighted announces two routes with a weight from node i.
-func weighted(i int, encoding config.Encoding, weight int) plan.Table {
+func weighted(i int, encoding config.Encodings, weight int) plan.Table {
 	s := tor("tor", "10.8.0.1", 64512, config.NonTransitive)
 	s.Weights, s.Community = encoding, config.CommunityWeights{ASN: 64512, Base: 100}
 	tab := table(i, 64513, []plan.Session{s}, fmt.Sprintf("198.51.100.10/32 %d", weight), fmt.Sprintf("2001:db8:5::10/128 %d", weight))

@@ -68,7 +68,7 @@ func (a attributes) communities() (list []bgp.PathAttributeInterface) {
 			large = append(large, &bgp.LargeCommunity{ASN: c.GlobalAdmin, LocalData1: c.LocalData1, LocalData2: c.LocalData2})
 		}
 	}
-	if a.encoding == config.EncodeCommunity {
+	if a.encodings.Has(config.EncodeCommunity) {
 		standard = append(standard, weightCommunity(a))
 	}
 	if a.draining {
@@ -81,8 +81,8 @@ func (a attributes) communities() (list []bgp.PathAttributeInterface) {
 	if len(large) > 0 {
 		list = append(list, bgp.NewPathAttributeLargeCommunities(large))
 	}
-	if a.encoding == config.EncodeLinkBandwidth {
-		list = append(list, hidden{bgp.NewPathAttributeExtendedCommunities([]bgp.ExtendedCommunityInterface{linkBandwidth(a)})})
+	if a.encodings.Has(config.EncodeLinkBandwidth) {
+		list = append(list, hidden{bgp.NewPathAttributeExtendedCommunities(linkBandwidth(a))})
 	}
 	return list
 }
@@ -90,12 +90,8 @@ func (a attributes) communities() (list []bgp.PathAttributeInterface) {
 // gracefulShutdown is 65535:0 (RFC 8326).
 const gracefulShutdown = 0xffff_0000
 
-// maxCommunityWeight is the most that BIRD takes for a weight; it drops a route
-// that has more.
-const maxCommunityWeight = 256
-
 func weightCommunity(a attributes) uint32 {
-	return uint32(a.community.ASN)<<16 + uint32(a.community.Base) + min(a.weight, maxCommunityWeight)
+	return uint32(a.community.ASN)<<16 + uint32(a.community.Base) + min(a.weight, config.MaxCommunityWeight)
 }
 
 // withdrawal names a path that gobgp shall forget.
@@ -111,18 +107,22 @@ func familyOf(p netip.Prefix) bgp.Family {
 	return bgp.RF_IPv6_UC
 }
 
-// linkBandwidth is the community of RFC 10005. It always has the bare weight,
-// never a real bandwidth: FRR 8 keeps it in 32 bits and drops fractions.
-func linkBandwidth(a attributes) bgp.ExtendedCommunityInterface {
+// linkBandwidth is the community of RFC 10005, in one form or in both, whose values
+// must be equal then (section 7.1). It always has the bare weight, never a real
+// bandwidth: FRR 8 keeps it in 32 bits and drops fractions.
+func linkBandwidth(a attributes) (forms []bgp.ExtendedCommunityInterface) {
 	asn := a.asn
 	if asn > math.MaxUint16 {
 		asn = asTrans
 	}
 	bandwidth := float32(a.weight)
-	if a.bandwidth == config.Transitive {
-		return bgp.NewTwoOctetAsSpecificExtended(bgp.EC_SUBTYPE_LINK_BANDWIDTH, uint16(asn), math.Float32bits(bandwidth), true)
+	if a.bandwidth != config.NonTransitive {
+		forms = append(forms, bgp.NewTwoOctetAsSpecificExtended(bgp.EC_SUBTYPE_LINK_BANDWIDTH, uint16(asn), math.Float32bits(bandwidth), true))
 	}
-	return bgp.NewLinkBandwidthExtended(uint16(asn), bandwidth)
+	if a.bandwidth != config.Transitive {
+		forms = append(forms, bgp.NewLinkBandwidthExtended(uint16(asn), bandwidth))
+	}
+	return forms
 }
 
 // hidden carries extended communities through a gobgp VRF. On the way to a peer

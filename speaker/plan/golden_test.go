@@ -271,16 +271,15 @@ func text(t plan.Table) string {
 
 // sessionText leaves out what is as usual.
 func sessionText(s plan.Session) string {
-	form := string(s.LinkBandwidth)
-	if s.Weights != config.EncodeLinkBandwidth {
-		form = "by " + string(s.Weights)
-	}
-	text := fmt.Sprintf("session %s %s as %d hold %s %s", s.Name, where(s), s.ASN, s.HoldTime, form)
+	text := fmt.Sprintf("session %s %s as %d hold %s", s.Name, where(s), s.ASN, s.HoldTime)
 	add := func(is bool, format string, args ...any) {
 		if is {
 			text += " " + fmt.Sprintf(format, args...)
 		}
 	}
+	add(s.Weights != config.EncodeLinkBandwidth|config.EncodeCommunity, "by %s", s.Weights)
+	add(s.Weights.Has(config.EncodeLinkBandwidth) && s.LinkBandwidth != config.Both, "%s", s.LinkBandwidth)
+	add(s.Weights.Has(config.EncodeCommunity) && s.Community.Base != 10000, "community %s", s.Community)
 	add(s.LocalASN != 0, "local-as %d", s.LocalASN)
 	add(s.Internal, "internal")
 	add(s.Passive, "passive")

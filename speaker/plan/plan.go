@@ -108,7 +108,7 @@ type Session struct {
 	RestartTime      time.Duration // 0: no graceful restart
 	BFD              BFD           // zero: none
 
-	Weights       config.Encoding
+	Weights       config.Encodings
 	LinkBandwidth config.LinkBandwidthForm
 	Community     config.CommunityWeights
 	Paths         uint8 // with EncodeAddPath: the most paths of a prefix; else 0

@@ -18,7 +18,7 @@ var rack = func(name string) config.Selector {
 }
 
 func peer(name string, change func(*config.Peer)) config.Peer {
-	p := config.Peer{Name: name, Address: netip.MustParseAddr("10.0.0.1"), ASN: 64512, Port: 179, Weights: config.EncodeLinkBandwidth, LinkBandwidth: config.NonTransitive}
+	p := config.Peer{Name: name, Address: netip.MustParseAddr("10.0.0.1"), ASN: 64512, Port: 179, Weights: config.EncodeLinkBandwidth | config.EncodeCommunity, LinkBandwidth: config.Both, Community: config.CommunityWeights{ASN: 64513, Base: 10000}}
 	change(&p)
 	return p
 }
@@ -175,7 +175,7 @@ func sessionTexts(t plan.Table) (out []string) {
 
 // shortText is sessionText without what all of these have in common.
 func shortText(s plan.Session) string {
-	return strings.NewReplacer("session ", "", " hold 0s nonTransitive", "", ":179", "", "[", "", "]", "", " hold 0s by addPath", "").Replace(sessionText(s))
+	return strings.NewReplacer("session ", "", " hold 0s", "", ":179", "", "[", "", "]", "", " by addPath", "").Replace(sessionText(s))
 }
 
 func TestBGPOverrides(t *testing.T) {
