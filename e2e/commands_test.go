@@ -64,10 +64,9 @@ func TestFRRAcceptsTheREADME(t *testing.T) {
 	if !found || !ended {
 		t.Fatal("the README has no block that begins with router bgp 64512")
 	}
-	file := filepath.Join(t.TempDir(), "frr.conf")
-	must(t, os.WriteFile(file, []byte("router bgp 64512\n"+strings.ReplaceAll(block, "\n   ", "\n")), 0o600))
-	out, err := exec.CommandContext(t.Context(), "vtysh", "--dryrun", "--inputfile", file, "--config_dir", t.TempDir()).CombinedOutput()
-	if err != nil {
-		t.Errorf("vtysh: %v\n%s", err, out)
+	for _, frr := range []string{"frr-8.4", lab.DefaultRouter, "frr-sid"} {
+		if err := lab.CheckConfig(t.Context(), frr, t.TempDir(), "router bgp 64512\n"+strings.ReplaceAll(block, "\n   ", "\n")); err != nil {
+			t.Errorf("%s: %v", frr, err)
+		}
 	}
 }

@@ -20,7 +20,7 @@ func TestExplainLiveAndFromASnapshot(t *testing.T) {
 	must(t, herald.Create(ctx, stage.Service{Name: "told", SingleStack: true}))
 	addrs, err := herald.WaitAddrs(ctx, "told", 1)
 	must(t, err)
-	must(t, herald.WaitWeights(ctx, 10*time.Second, addrs[0], map[string]int{"n1": 33, "n2": 66}))
+	must(t, herald.WaitWeights(ctx, 10*time.Second, addrs[0], map[string]int{"n1": 1, "n2": 2}))
 
 	live := heraldctl(t, "explain", "--kubeconfig", herald.Kubeconfig(), "told")
 	for _, want := range []string{

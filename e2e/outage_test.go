@@ -23,7 +23,7 @@ func calm(t *testing.T, name string) []netip.Addr {
 	addrs, err := herald.WaitAddrs(ctx, name, 2)
 	must(t, err)
 	for _, a := range addrs {
-		must(t, herald.WaitWeights(ctx, 15*time.Second, a, map[string]int{"n1": 33, "n2": 33, "n3": 33}))
+		must(t, herald.WaitWeights(ctx, 15*time.Second, a, map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 		waitAnswer(t, a, "tcp")
 	}
 	return addrs
@@ -164,6 +164,6 @@ func TestASpeakerDiesAlone(t *testing.T) {
 		return err
 	}))
 	for _, a := range addrs {
-		must(t, herald.WaitWeights(ctx, 30*time.Second, a, map[string]int{"n1": 33, "n2": 33, "n3": 33}))
+		must(t, herald.WaitWeights(ctx, 30*time.Second, a, map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	}
 }

@@ -28,9 +28,12 @@ func TestMain(m *testing.M) {
 }
 
 func TestFRRAcceptsTheRouter(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "vtysh", "--dryrun", "--inputfile", "router/frr.conf", "--config_dir", t.TempDir()).CombinedOutput()
+	text, err := os.ReadFile("router/frr.conf")
 	if err != nil {
-		t.Errorf("vtysh: %v\n%s", err, out)
+		t.Fatal(err)
+	}
+	if err := lab.CheckConfig(t.Context(), lab.DefaultRouter, t.TempDir(), string(text)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -29,12 +29,13 @@ type Options struct {
 	Heartbeat              time.Duration // of the nodes; zero: 2s
 	NodeLabels             map[string]map[string]string
 
+	Router            string        // a name that Parts lists: frr-... or bird-...; empty: DefaultRouter
 	ASN               uint32        // the router's; zero: 64512
 	PeerAS            string        // what the router accepts: empty: external; or internal, or a number
 	Keepalive         time.Duration // of BGP; zero: 3s
 	Hold              time.Duration // of BGP; zero: 9s
-	BFD               bool          // the router runs bfdd and asks BFD of its peers
-	RouterExtraConfig string        // appended to bgpd.conf; may open `router bgp` again
+	BFD               bool          // the router asks BFD of its peers
+	RouterExtraConfig string        // appended to its configuration; in FRR's, it may open `router bgp` again
 
 	APIServerArgs []string // appended, so they win
 	APIPort       int      // on the host's loopback; zero: any free one
@@ -55,6 +56,7 @@ func (o Options) complete() (Options, error) {
 	setDefault(&o.NodeMonitorGracePeriod, 50*time.Second)
 	setDefault(&o.Heartbeat, 2*time.Second)
 	setDefault(&o.ProxyMinSync, time.Second)
+	setDefault(&o.Router, DefaultRouter)
 	setDefault(&o.ASN, 64512)
 	setDefault(&o.PeerAS, "external")
 	setDefault(&o.Keepalive, 3*time.Second)

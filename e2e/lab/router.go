@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/user"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -54,11 +52,13 @@ func (l *Lab) bgpdConfig() string {
 	return fmt.Sprintf(bgpdConfig, o.ASN, o.PeerAS, int(o.Keepalive/time.Second), int(o.Hold/time.Second), bfd, o.RouterExtraConfig, ranges)
 }
 
-// startRouter starts FRR. Its daemons run as the user frr, who must own the
-// directory of their sockets.
+// startRouter starts the router that was asked for, and waits until it answers.
 func (l *Lab) startRouter(ctx context.Context) error {
+	if l.isBIRD() {
+		return l.StartBIRD(ctx, l.birdConfig())
+	}
 	dir := l.path("frr")
-	if err := makeFRRDir(dir); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	files := map[string]string{
@@ -84,37 +84,36 @@ func (l *Lab) startRouter(ctx context.Context) error {
 	return l.StartRouter(ctx)
 }
 
-func makeFRRDir(dir string) error {
-	frr, err := user.Lookup("frr")
-	if err != nil {
-		return fmt.Errorf("router: no user frr: install the package frr: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	uid, _ := strconv.Atoi(frr.Uid)
-	gid, _ := strconv.Atoi(frr.Gid)
-	return os.Chown(dir, uid, gid)
-}
+func (l *Lab) isBIRD() bool { return strings.HasPrefix(l.opts.Router, "bird") }
 
-// startFRR starts one daemon of FRR. It would leave files in /var/tmp/frr, so
-// it gets a /var/tmp of its own.
+// startFRR starts one daemon of FRR.
 func (l *Lab) startFRR(name string, more ...string) error {
 	dir := l.path("frr")
-	argv := []string{
-		"unshare", "--mount", "sh", "-c", `mount -t tmpfs tmpfs /var/tmp && exec "$0" "$@"`,
-		"/usr/lib/frr/" + name, "--log", "stdout", "--vty_socket", dir, "-f", dir + "/" + name + ".conf",
+	args := []string{
+		"--log", "stdout", "--vty_socket", dir, "-f", dir + "/" + name + ".conf",
 		"-i", dir + "/" + name + ".pid", "-z", dir + "/zserv.api",
 	}
-	return l.start(daemon{name: name, ns: l.ns(Router), argv: append(argv, more...)})
+	argv, err := InPart(l.opts.Router, dir, "/usr/lib/frr/"+name, append(args, more...)...)
+	if err != nil {
+		return err
+	}
+	return l.start(daemon{name: name, ns: l.ns(Router), argv: argv})
 }
 
 // KillRouter ends bgpd as a crash does. Its peers see a reset, and zebra takes
 // its routes out of the kernel.
-func (l *Lab) KillRouter() error { return l.kill("bgpd") }
+func (l *Lab) KillRouter() error {
+	if l.isBIRD() {
+		return l.kill("bird")
+	}
+	return l.kill("bgpd")
+}
 
 // StartRouter starts bgpd and waits until it answers.
 func (l *Lab) StartRouter(ctx context.Context) error {
+	if l.isBIRD() {
+		return l.StartBIRD(ctx, l.birdConfig())
+	}
 	if err := l.startFRR("bgpd"); err != nil {
 		return err
 	}
@@ -129,16 +128,29 @@ func (l *Lab) StartRouter(ctx context.Context) error {
 
 // Vtysh runs commands in the router's shell, one after the other.
 func (l *Lab) Vtysh(ctx context.Context, commands ...string) (string, error) {
-	return run(ctx, "", l.VtyshArgv(commands...)...)
+	argv, err := l.VtyshArgv(commands...)
+	if err != nil {
+		return "", err
+	}
+	return run(ctx, "", argv...)
+}
+
+// RouterSummary is what the router says of its sessions.
+func (l *Lab) RouterSummary(ctx context.Context) (string, error) {
+	if l.isBIRD() {
+		return l.Birdc(ctx, "show", "protocols")
+	}
+	return l.Vtysh(ctx, "show bgp summary")
 }
 
 // VtyshArgv is the command line that Vtysh runs.
-func (l *Lab) VtyshArgv(commands ...string) []string {
-	argv := []string{"vtysh", "--vty_socket", l.path("frr"), "--config_dir", l.path("frr")}
+func (l *Lab) VtyshArgv(commands ...string) ([]string, error) {
+	dir := l.path("frr")
+	args := []string{"--vty_socket", dir, "--config_dir", dir}
 	for _, c := range commands {
-		argv = append(argv, "-c", c)
+		args = append(args, "-c", c)
 	}
-	return argv
+	return InPart(l.opts.Router, dir, "/usr/bin/vtysh", args...)
 }
 
 // A NextHop is one way of a route in the router's kernel.

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const birdConfig = `router id %[1]s;
+const birdOfNode = `router id %[1]s;
 protocol device {}
 protocol static { ipv4; route 10.99.9.0/24 blackhole; }
 protocol static { ipv6; route fd99:9::/64 blackhole; }
@@ -27,9 +27,12 @@ protocol bgp {
 func speak(t *testing.T, l *Lab, n Node, asn int, local, neighbor string) {
 	t.Helper()
 	dir := t.TempDir()
-	conf := fmt.Sprintf(birdConfig, n.Addr4, n.Addr6, local, asn, neighbor)
+	conf := fmt.Sprintf(birdOfNode, n.Addr4, n.Addr6, local, asn, neighbor)
 	must(t, os.WriteFile(filepath.Join(dir, "bird.conf"), []byte(conf), 0o600))
-	cmd, err := l.Command(t.Context(), n.Name, "bird", "-f", "-c", filepath.Join(dir, "bird.conf"), "-s", filepath.Join(dir, "ctl"))
+	argv, err := InPart(DefaultBIRD, dir, "/usr/sbin/bird", "-f", "-c", filepath.Join(dir, "bird.conf"), "-s", filepath.Join(dir, "ctl"))
+	must(t, err)
+	must(t, Part(t.Context(), DefaultBIRD))
+	cmd, err := l.Command(t.Context(), n.Name, argv...)
 	must(t, err)
 	var out *os.File
 	out, err = os.Create(filepath.Join(dir, "log"))

@@ -24,6 +24,9 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err := checkPrograms(o); err != nil {
 		return nil, err
 	}
+	if err := errors.Join(checkRouter(ctx, o.Router), Part(ctx, o.Router)); err != nil {
+		return nil, fmt.Errorf("lab %s: %w", o.Name, err)
+	}
 	l := &Lab{opts: o, dir: filepath.Join(o.BaseDir, o.Name), log: o.Log, at: time.Now()}
 	unlock, err := l.claim()
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 )
 
 var (
-	all       = map[string]int{"n1": 33, "n2": 33, "n3": 33}
-	withoutN2 = map[string]int{"n1": 50, "n3": 50}
+	all       = map[string]int{"n1": 1, "n2": 1, "n3": 1}
+	withoutN2 = map[string]int{"n1": 1, "n3": 1}
 )
 
 // serve creates a Service with a pod on each node.

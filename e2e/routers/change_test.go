@@ -32,12 +32,12 @@ func TestDrain(t *testing.T) {
 		seen          func(*testing.T, netip.Addr) error
 	}{
 		{
-			"BIRD, by the documented filter", documentedBIRD(t), 64513, external + byCommunity,
+			"BIRD, by the documented filter", documentedBIRD(t), 64513, external,
 			exact, "10.77.0.11*1 10.77.0.13*4", birdSeesDrain,
 		},
 		{
 			"FRR inside the AS, by LOCAL_PREF", reflected(t), 64512, internal,
-			percents, "10.77.0.11*20 10.77.0.13*80", frrSeesDrain,
+			scaled, "10.77.0.11*63 10.77.0.13*254", frrSeesDrain,
 		},
 	} {
 		t.Run(tc.desc, func(t *testing.T) {

@@ -17,9 +17,10 @@ import (
 // pods of the Service that all tests share.
 var pods = map[string]int{"n1": 1, "n2": 3, "n3": 4}
 
-// What a router's kernel can have. FRR writes whole percents.
+// What a router's kernel can have. FRR 10.3 scales weights so that the greatest is
+// 254.
 const (
-	percents = "10.77.0.11*12 10.77.0.12*37 10.77.0.13*50"
+	scaled = "10.77.0.11*63 10.77.0.12*190 10.77.0.13*254"
 	exact    = "10.77.0.11*1 10.77.0.12*3 10.77.0.13*4"
 	equal    = "10.77.0.11*1 10.77.0.12*1 10.77.0.13*1"
 )
@@ -31,8 +32,6 @@ const (
 	eight6 = "fd77::11*1 fd77::12*1 fd77::13*1" +
 		" fd77::112*1 fd77::113*1 fd77::212*1 fd77::213*1 fd77::313*1"
 )
-
-const byCommunity = "  weights: community\n  community: 64512:100\n"
 
 const byPaths = `  weights: addPath
   addPath:
@@ -61,16 +60,17 @@ func TestWeights(t *testing.T) {
 		asn          int
 		peer         string
 		want4, want6 string // empty: like want4
-		flows        int    // with percents, the tenth that is allowed needs more of them
+		flows        int
 	}{
-		{"link bandwidth, non-transitive, on FRR", plainFRR, 64513, external + "  linkBandwidth: nonTransitive\n", percents, "", 20_000},
+		{"the default on FRR", plainFRR, 64513, external, scaled, "", 10_000},
 		{"none on FRR", plainFRR, 64513, external + "  weights: none\n", equal, "", 0},
-		{"link bandwidth, transitive, on FRR", plainFRR, 64513, external + "  linkBandwidth: transitive\n", percents, "", 20_000},
-		{"link bandwidth, non-transitive, over a reflector", reflected(t), 64512, internal, percents, "", 20_000},
+		{"one form of the link bandwidth on FRR", plainFRR, 64513, external + "  weights: linkBandwidth\n  linkBandwidth: transitive\n", scaled, "", 0},
+		{"the other form on FRR, which ignores it", plainFRR, 64513, external + "  linkBandwidth: nonTransitive\n", equal, "", 0},
+		{"the default over a reflector", reflected(t), 64512, internal, scaled, "", 10_000},
 		{"none over a reflector", reflected(t), 64512, internal + "  weights: none\n", equal, "", 0},
-		{"link bandwidth, transitive, over a reflector", reflected(t), 64512, internal + "  linkBandwidth: transitive\n", percents, "", 0},
-		{"link bandwidth on BIRD, which does not know it", bird, 64513, external, equal, "", 0},
-		{"a community on BIRD with the documented filter", bird, 64513, external + byCommunity, exact, "", 10_000},
+		{"one form over a reflector", reflected(t), 64512, internal + "  linkBandwidth: transitive\n", scaled, "", 0},
+		{"link bandwidth alone on BIRD, which does not know it", bird, 64513, external + "  weights: linkBandwidth\n", equal, "", 0},
+		{"the default on BIRD with the documented filter", bird, 64513, external, exact, "", 10_000},
 		{"paths on BIRD", bird, 64513, external + byPaths, eight4, eight6, 10_000},
 		{"paths over a reflector", reflected(t), 64512, internal + byPaths, eight4, eight6, 10_000},
 		{"paths on FRR without ADD-PATH", frrSinglePath, 64513, external + byPaths, equal, "", 0},
@@ -120,7 +120,9 @@ func onlyOwn(t *testing.T, n lab.Node) error {
 func TestForms(t *testing.T) {
 	a := serve(t)[0]
 	use(t, documentedBIRD(t))
-	for form, want := range map[string]string{"nonTransitive": "(unknown 0x4004, 64513, ", "transitive": "(unknown 0x4, 64513, "} {
+	for form, want := range map[string]string{
+		"nonTransitive": "(unknown 0x4004, 64513, ", "transitive": "(unknown 0x4, 64513, ", "both": "(unknown 0x4, 64513, ",
+	} {
 		must(t, herald.Configure(t.Context(), configured(64513, external+"  linkBandwidth: "+form+"\n", "")))
 		must(t, stage.Wait(t.Context(), 40*time.Second, func() error {
 			out, err := herald.Birdc(t.Context(), "show", "route", "for", a.String(), "all")

@@ -11,7 +11,7 @@ import (
 	"github.com/heraldlb/herald/e2e/stage"
 )
 
-var withoutN2 = map[string]int{"n1": 50, "n3": 50}
+var withoutN2 = map[string]int{"n1": 1, "n3": 1}
 
 // A node that drains tells the router first, and goes when its share has moved.
 func TestANodeIsDrained(t *testing.T) {

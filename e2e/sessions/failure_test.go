@@ -78,7 +78,7 @@ func silence(t *testing.T, a netip.Addr, node string, expect time.Duration) (out
 		t.Fatal("nothing was lost, so nothing was cut")
 	}
 	outage = got.LastLoss.Sub(cut)
-	must(t, herald.WaitWeights(ctx, 10*time.Second, a, map[string]int{"n1": 50, "n3": 50}))
+	must(t, herald.WaitWeights(ctx, 10*time.Second, a, map[string]int{"n1": 1, "n3": 1}))
 	must(t, herald.Restore(ctx, node))
 	begun := time.Now()
 	must(t, herald.WaitWeights(ctx, 30*time.Second, a, equal))

@@ -33,7 +33,7 @@ func serve(t *testing.T, name string, perNode map[string]int, weights map[string
 func target(a netip.Addr) string { return netip.AddrPortFrom(a, 80).String() }
 
 // equal is a third each, as FRR writes it.
-var equal = map[string]int{"n1": 33, "n2": 33, "n3": 33}
+var equal = map[string]int{"n1": 1, "n2": 1, "n3": 1}
 
 func on(nodes ...string) map[string]int {
 	m := map[string]int{}

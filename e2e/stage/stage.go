@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -297,8 +298,12 @@ func (s *Stage) nodeOf(a netip.Addr) string {
 	return a.String()
 }
 
-// WaitWeights waits until the router's route to an address has these weights;
-// an empty map: until there is no route.
+// roundingOf is how far a router's own rounding may move a node's share: FRR 8
+// writes whole percents.
+const roundingOf = 0.011
+
+// WaitWeights waits until the router's route to an address has weights in this
+// proportion; an empty map: until there is no route.
 func (s *Stage) WaitWeights(ctx context.Context, atMost time.Duration, a netip.Addr, want map[string]int) error {
 	return Wait(ctx, atMost, func() error {
 		got, err := s.Weights(ctx, a)
@@ -308,9 +313,16 @@ func (s *Stage) WaitWeights(ctx context.Context, atMost time.Duration, a netip.A
 		if len(got) != len(want) {
 			return fmt.Errorf("the router's route to %s has next hops %v, want %v", a, got, want)
 		}
+		sum := func(m map[string]int) (n int) {
+			for _, w := range m {
+				n += w
+			}
+			return n
+		}
 		for node, w := range want {
-			if got[node] != w {
-				return fmt.Errorf("the router's route to %s has weights %v, want %v", a, got, want)
+			share, ideal := float64(got[node])/float64(sum(got)), float64(w)/float64(sum(want))
+			if math.Abs(share-ideal) > roundingOf {
+				return fmt.Errorf("the router's route to %s has weights %v, want them as %v", a, got, want)
 			}
 		}
 		return nil

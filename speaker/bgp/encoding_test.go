@@ -13,7 +13,7 @@ import (
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
-// weightFilter is the import filter of docs/configuration.md for a BIRD router.
+// weightFilter is an import filter that takes part of what a community can tell.
 const weightFilter = `import filter {
 	for pair c in bgp_community do { if c.asn = 64512 then weight = c.data - 100; }
 	accept;

@@ -147,7 +147,7 @@ func paths(r *netlab.FRR, prefix string) []bgpPath {
 }
 
 func TestWeightsReachTheRouter(t *testing.T) {
-	forms := []config.LinkBandwidthForm{config.NonTransitive, config.Transitive}
+	forms := []config.LinkBandwidthForm{config.Both, config.Transitive}
 	for _, tc := range []struct {
 		name   string
 		asn    uint32
@@ -174,12 +174,12 @@ func TestWeightsReachTheRouter(t *testing.T) {
 				nodes = append(nodes, startAnnouncer(t, n))
 			}
 			say(1, 3, 4)
-			took := wantFIB(t, 15*time.Second, r.router, "198.51.100.10", "10.8.0.11*12 10.8.0.12*37 10.8.0.13*50")
-			wantFIB(t, 5*time.Second, r.router, "2001:db8:5::10", "fd08::11*12 fd08::12*37 fd08::13*50")
+			took := wantFIB(t, 15*time.Second, r.router, "198.51.100.10", "10.8.0.11*63 10.8.0.12*190 10.8.0.13*254")
+			wantFIB(t, 5*time.Second, r.router, "2001:db8:5::10", "fd08::11*63 fd08::12*190 fd08::13*254")
 			t.Logf("routes in the kernel %v after the first Apply", took.Round(10*time.Millisecond))
 			say(2, 3, 3)
-			wantFIB(t, 5*time.Second, r.router, "198.51.100.10", "10.8.0.11*25 10.8.0.12*37 10.8.0.13*37")
-			wantFIB(t, 5*time.Second, r.router, "2001:db8:5::10", "fd08::11*25 fd08::12*37 fd08::13*37")
+			wantFIB(t, 5*time.Second, r.router, "198.51.100.10", "10.8.0.11*169 10.8.0.12*254 10.8.0.13*254")
+			wantFIB(t, 5*time.Second, r.router, "2001:db8:5::10", "fd08::11*169 fd08::12*254 fd08::13*254")
 		})
 	}
 }

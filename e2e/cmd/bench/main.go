@@ -115,7 +115,7 @@ func measure(ctx context.Context, s *stage.Stage, m *stage.Monitor, name string)
 		return steps{}, err
 	}
 	st.answer = time.Unix(0, first.AnsweredNS).Sub(begin)
-	if err := s.WaitWeights(ctx, 20*time.Second, addr, map[string]int{"n1": 12, "n2": 37, "n3": 50}); err != nil {
+	if err := s.WaitWeights(ctx, 20*time.Second, addr, map[string]int{"n1": 1, "n2": 3, "n3": 4}); err != nil {
 		return steps{}, err
 	}
 	for _, e := range m.Events(addr.String()) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"sort"
 	"strings"
 	"syscall"
@@ -186,12 +185,11 @@ func vtysh(_ context.Context, name string, args []string) error {
 	if err != nil {
 		return err
 	}
-	argv := l.VtyshArgv(args...)
-	path, err := exec.LookPath(argv[0])
+	argv, err := l.VtyshArgv(args...)
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(path, argv, os.Environ())
+	return syscall.Exec(argv[0], argv, os.Environ())
 }
 
 func routes(ctx context.Context, name string, args []string) error {

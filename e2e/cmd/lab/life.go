@@ -17,7 +17,18 @@ func build(ctx context.Context, _ string, _ []string) error {
 	if err := lab.EnsurePackages(ctx, os.Stdout); err != nil {
 		return err
 	}
+	if err := lab.Part(ctx, lab.DefaultRouter); err != nil {
+		return err
+	}
 	return lab.Build(ctx, os.Stdout)
+}
+
+// parts lists the routers that `lab up -router` takes, and other people's parts
+// beside.
+func parts(ctx context.Context, _ string, _ []string) error {
+	list, err := lab.Parts(ctx)
+	fmt.Fprint(os.Stdout, list)
+	return err
 }
 
 func up(ctx context.Context, name string, args []string) error {
@@ -29,12 +40,13 @@ func up(ctx context.Context, name string, args []string) error {
 	flags.BoolVar(&o.NoProxy, "no-proxy", false, "run no kube-proxy")
 	flags.DurationVar(&o.NodeMonitorGracePeriod, "grace", 50*time.Second, "silence after which a node is not ready")
 	flags.DurationVar(&o.Heartbeat, "heartbeat", 2*time.Second, "how often nodes report")
+	flags.StringVar(&o.Router, "router", lab.DefaultRouter, "the router, as `lab parts` lists them")
 	asn := flags.Uint("asn", 64512, "the router's AS number")
 	flags.StringVar(&o.PeerAS, "peer-as", "external", "AS the router accepts: external, internal or a number")
 	flags.DurationVar(&o.Keepalive, "keepalive", 3*time.Second, "BGP keepalive of the router")
 	flags.DurationVar(&o.Hold, "hold", 9*time.Second, "BGP hold time of the router")
-	flags.BoolVar(&o.BFD, "bfd", false, "run bfdd in the router")
-	extra := flags.String("router-config", "", "file to append to the router's bgpd.conf")
+	flags.BoolVar(&o.BFD, "bfd", false, "have the router ask BFD of the nodes")
+	extra := flags.String("router-config", "", "file to append to the router's configuration")
 	flags.IntVar(&o.APIPort, "port", 0, "loopback port of the API (default any free one)")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -125,7 +137,7 @@ func addrs(p lab.Pod) string {
 }
 
 func bgpSummary(ctx context.Context, l *lab.Lab) error {
-	out, err := l.Vtysh(ctx, "show bgp summary")
+	out, err := l.RouterSummary(ctx)
 	if err != nil {
 		return err
 	}

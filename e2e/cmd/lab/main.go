@@ -25,6 +25,7 @@ usage: lab [-name NAME] COMMAND [ARGUMENT...]
   down               remove it, also what a killed up has left
   status             nodes, pods, and what is wrong
   list               names of the labs that are up
+  parts              routers of several Debian releases, for up -router
 
   pod run POD [-node nX] [-labels k=v,k=v] [-image echo] [-host-network] [-- ARG...]
   pod rm|ready|unready|kill|pids POD...
@@ -37,12 +38,12 @@ usage: lab [-name NAME] COMMAND [ARGUMENT...]
   poweron nX...      the node boots; its pods start again
   heartbeat stop|resume nX...
   apiserver kill|start
-  router kill|start  bgpd only; its routes go with it
+  router kill|start  bgpd or bird only; its routes go with it
 
   exec PLACE -- COMMAND...
                      PLACE: ext, router, lan-client, cp, lan, n1..., pod:NAMESPACE/NAME
   kubectl ARG...     as administrator
-  vtysh COMMAND      in the router, as in: lab vtysh 'show bgp ipv4 unicast'
+  vtysh COMMAND      in a router that is FRR, as in: lab vtysh 'show bgp ipv4 unicast'
   routes PREFIX      the router's kernel routes within a prefix, with weights
   nodes              names and addresses
 
@@ -57,7 +58,7 @@ var commands map[string]command
 
 func init() {
 	commands = map[string]command{
-		"build": build, "up": up, "down": down, "status": status, "list": list, "relay": relay,
+		"build": build, "up": up, "down": down, "parts": parts, "status": status, "list": list, "relay": relay,
 		"pod": pod, "heartbeat": heartbeat, "apiserver": apiserver, "router": router,
 		"cut":         eachNode((*lab.Lab).Cut),
 		"cut-carrier": eachNode((*lab.Lab).CutCarrier),
