@@ -106,11 +106,13 @@ func alive(pid string) bool {
 	return err == nil
 }
 
-// deleteNamespace does what it can: a namespace that stays is reaped later.
+// deleteNamespace does what it can: a namespace that stays is reaped later. It
+// spares this process, which counts as inside if Inside ran on its main thread: Go
+// cannot end that thread, and parks it there.
 func deleteNamespace(name string) {
 	out, _ := exec.Command("ip", "netns", "pids", name).Output()
 	for _, field := range strings.Fields(string(out)) {
-		if pid, err := strconv.Atoi(field); err == nil {
+		if pid, err := strconv.Atoi(field); err == nil && pid != os.Getpid() {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}

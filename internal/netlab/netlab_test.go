@@ -1,13 +1,19 @@
 package netlab
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestNodesReachEachOther(t *testing.T) {
@@ -49,6 +55,50 @@ func TestProcessEndsWithTheTest(t *testing.T) {
 	if p != nil && p.Alive() {
 		t.Error("it is still there")
 	}
+}
+
+// TestTheMainThreadMayEnter has threads enter a namespace until the main one is
+// among them, by which `ip netns pids` judges where a process is. The end of the
+// namespace must not be that of the process, which is another one than this: its
+// main thread is lost for good.
+func TestTheMainThreadMayEnter(t *testing.T) {
+	const there = "HERALD_TEST_MAIN_THREAD"
+	if os.Getenv(there) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestTheMainThreadMayEnter$")
+		cmd.Env = append(os.Environ(), there+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		return
+	}
+	t.Run("until its end", func(t *testing.T) {
+		n := New(t).Node("n")
+		var main atomic.Bool
+		var all sync.WaitGroup
+		enough := make(chan struct{})
+		for range 64 {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				runtime.LockOSThread() // and not given back
+				if unix.Gettid() == os.Getpid() {
+					main.Store(true)
+					if err := n.Enter(); err != nil {
+						t.Error(err)
+					}
+				}
+				<-enough
+			}()
+		}
+		Eventually(t, 5*time.Second, func() string {
+			if out, _ := run("ip", "netns", "pids", n.NS); strings.TrimSpace(out) != strconv.Itoa(os.Getpid()) {
+				return fmt.Sprintf("inside is %q; on the main thread: %v", out, main.Load())
+			}
+			return ""
+		})
+		close(enough)
+		all.Wait()
+	})
 }
 
 // TestReapRemovesWhatTheDeadLeft takes the name of a process that has ended.
