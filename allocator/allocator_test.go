@@ -16,7 +16,8 @@ import (
 )
 
 func pool(ranges ...string) string {
-	return "apiVersion: heraldlb.io/v1\npools:\n- name: public\n  ranges: [" + strings.Join(ranges, ", ") + "]\n"
+	return "apiVersion: heraldlb.io/v1\npools:\n- name: public\n  ranges: [" + strings.Join(ranges, ", ") + "]\n" +
+		"bgp: {asn: 64513}\npeers: [{name: tor, address: 172.31.255.1, asn: 64512}]\n"
 }
 
 const broken = "apiVersion: heraldlb.io/v1\npools:\n- name: public\n  ranges: [192.0.2.0/33]\n  colour: red\n"
@@ -268,7 +269,7 @@ func TestMetricsOfALeader(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- a.Run(ctx) }()
 		synctest.Wait()
-		names := []string{"herald_allocator_leader", "herald_config_valid", "herald_allocator_pool_capacity", "herald_allocator_pool_assigned"}
+		names := []string{"herald_allocator_leader", "herald_config_valid", "herald_config_warnings", "herald_allocator_pool_capacity", "herald_allocator_pool_assigned"}
 		err = testutil.GatherAndCompare(reg, strings.NewReader(`
 # HELP herald_allocator_leader 1 while this replica hands out addresses.
 # TYPE herald_allocator_leader gauge
@@ -282,6 +283,9 @@ herald_allocator_pool_capacity{family="IPv4",pool="public"} 3
 # HELP herald_config_valid 1 if the newest configuration is valid; 0: an older one is in force.
 # TYPE herald_config_valid gauge
 herald_config_valid 1
+# HELP herald_config_warnings Number of warnings about the newest configuration, if it is valid.
+# TYPE herald_config_warnings gauge
+herald_config_warnings 0
 `), names...)
 		if err != nil {
 			t.Error(err)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/allocator/assign"
@@ -50,6 +50,7 @@ type judge struct {
 	seen     string // version of the ConfigMap that was judged last; empty: there was none
 	looked   bool   // look has come to a judgement
 	problems config.Problems
+	warnings config.Problems // of a configuration without problems
 
 	next       *config.Config // to be published, or published again; nil: none
 	nextSource string         // version of the ConfigMap that next is from
@@ -85,8 +86,9 @@ func (j *judge) restore(ctx context.Context) error {
 func (j *judge) look(ctx context.Context) time.Time {
 	cm, ok := j.Source.ConfigMap()
 	if !j.looked || cm.Version != j.seen {
-		j.looked, j.seen = true, cm.Version
+		j.seen = cm.Version
 		j.examine(cm, ok)
+		j.looked = true
 	}
 	if j.next != nil && !time.Now().Before(j.retry) {
 		j.enforce(ctx)
@@ -96,16 +98,17 @@ func (j *judge) look(ctx context.Context) time.Time {
 
 // examine finds out whether the ConfigMap holds a valid configuration.
 func (j *judge) examine(cm cluster.ConfigMap, exists bool) {
-	c, problems := j.read(cm, exists)
-	j.Metrics.judged(problems)
-	wasBroken := len(j.problems) > 0
-	j.problems = problems
+	c, warnings, problems := j.read(cm, exists)
+	j.Metrics.judged(problems, warnings)
+	// Who leads anew repeats nothing that the one before has said.
+	news := len(j.problems) > 0 || j.looked && !slices.Equal(j.warnings, warnings)
+	j.problems, j.warnings = problems, warnings
 	j.attempts, j.retry = 0, time.Time{}
 	if len(problems) == 0 {
 		j.next, j.nextSource = c, cm.Version
-		if wasBroken || c.Hash() != j.hash {
+		if news || c.Hash() != j.hash {
 			j.Log.Info("configuration is valid", "hash", c.Hash(), "source_version", cm.Version)
-			j.Events.Event(cm.Ref(), normal, configAccepted, "configuration "+c.Hash()+" is valid")
+			j.accept(cm, c.Hash())
 		}
 		return
 	}
@@ -113,26 +116,36 @@ func (j *judge) examine(cm cluster.ConfigMap, exists bool) {
 	j.Log.Error("configuration is broken; the last good one stays in force", "configmap", j.ref(j.ConfigMap),
 		"problems", problems.Error(), "hash_in_force", j.hash)
 	if exists {
-		j.Events.Event(cm.Ref(), warning, configBroken, brokenNote(problems))
+		j.Events.Event(cm.Ref(), warning, configBroken, note("", problems))
 	}
 }
 
-func (j *judge) read(cm cluster.ConfigMap, exists bool) (*config.Config, config.Problems) {
+// accept says that a configuration is valid, and what to think of it.
+func (j *judge) accept(cm cluster.ConfigMap, hash string) {
+	kind, text := normal, "configuration "+hash+" is valid"
+	if len(j.warnings) > 0 {
+		kind, text = warning, note(text+", but:", j.warnings)
+		j.Log.Warn("configuration hardly does what was meant", "warnings", j.warnings.Error())
+	}
+	j.Events.Event(cm.Ref(), kind, configAccepted, text)
+}
+
+func (j *judge) read(cm cluster.ConfigMap, exists bool) (c *config.Config, warnings, problems config.Problems) {
 	if !exists {
-		return nil, config.Problems{{Message: "ConfigMap " + j.ref(j.ConfigMap) + " does not exist"}}
+		return nil, nil, config.Problems{{Message: "ConfigMap " + j.ref(j.ConfigMap) + " does not exist"}}
 	}
 	text, ok := cm.Data[ConfigKey]
 	if !ok {
-		return nil, config.Problems{{Message: "ConfigMap " + j.ref(j.ConfigMap) + " has no key " + ConfigKey}}
+		return nil, nil, config.Problems{{Message: "ConfigMap " + j.ref(j.ConfigMap) + " has no key " + ConfigKey}}
 	}
-	c, err := config.Parse([]byte(text))
+	c, warnings, err := config.Examine([]byte(text))
 	if err == nil {
-		return c, nil
+		return c, warnings, nil
 	}
 	if problems, ok := errors.AsType[config.Problems](err); ok {
-		return nil, problems
+		return nil, nil, problems
 	}
-	return nil, config.Problems{{Message: err.Error()}}
+	return nil, nil, config.Problems{{Message: err.Error()}}
 }
 
 // enforce publishes the next configuration, and with that puts it in force.
@@ -180,20 +193,19 @@ func summary(ps config.Problems) string {
 	return fmt.Sprintf("%s (and %d more problems)", ps[0], len(ps)-1)
 }
 
-// brokenNote fits into an Event, which has room for a kilobyte.
-func brokenNote(ps config.Problems) string {
+// note fits into an Event, which has room for a kilobyte.
+func note(head string, ps config.Problems) string {
 	const room = 900
-	var b strings.Builder
+	text := head
 	for i, p := range ps {
 		line := p.String()
-		if i > 0 {
+		if text != "" {
 			line = "\n" + line
 		}
-		if b.Len()+len(line) > room && i > 0 {
-			fmt.Fprintf(&b, "\nand %d more; `heraldctl check` shows all", len(ps)-i)
-			break
+		if len(text)+len(line) > room && i > 0 {
+			return fmt.Sprintf("%s\nand %d more; `heraldctl check` shows all", text, len(ps)-i)
 		}
-		b.WriteString(line)
+		text += line
 	}
-	return b.String()
+	return text
 }

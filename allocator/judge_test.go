@@ -2,10 +2,13 @@ package allocator
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/heraldlb/herald/internal/config"
 )
 
 func TestBrokenConfigurationLeavesTheLastGoodOneInForce(t *testing.T) {
@@ -128,4 +131,76 @@ func TestUnreadableAcceptedConfigurationIsReplaced(t *testing.T) {
 			t.Errorf("accepted: %s", w.accepted.Data[ConfigKey])
 		}
 	})
+}
+
+// TestWarningsStandInTheEventOfAnAcceptedConfiguration also wants them told again
+// when they are others, and the configuration in force.
+func TestWarningsStandInTheEventOfAnAcceptedConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		odd := func(more string) string {
+			return pool("192.0.2.1/32") + "advertisements: [{localPref: 50" + more + "}]\n"
+		}
+		const (
+			accepted = "Warning ConfigurationAccepted herald-system/herald configuration "
+			noPref   = " is valid, but:\nadvertisements[0].localPref: has no effect: it goes to peers of our own AS number alone, and tor are external; leave it out, or write med or prepend"
+		)
+		w := newWorld(odd(""))
+		w.create("a")
+		a, stop := w.lead(t)
+		want(t, w, "a 192.0.2.1 Allocated")
+		if got := w.events[0]; got != accepted+a.State().ConfigHash+noPref {
+			t.Errorf("Event %q", got)
+		}
+		if got := a.State().ConfigWarnings; len(got) != 1 || len(a.State().ConfigProblems) != 0 {
+			t.Errorf("/state has %q", got)
+		}
+		w.configure(odd(", med: 1"))
+		synctest.Wait()
+		if got := w.eventsWith(accepted + a.State().ConfigHash + noPref); got != 1 {
+			t.Errorf("after a change: Events %q", w.events)
+		}
+		stop()
+
+		// The next leader repeats nothing.
+		n := len(w.events)
+		a, stop = w.lead(t)
+		defer stop()
+		synctest.Wait()
+		if len(w.events) != n || len(a.State().ConfigWarnings) != 1 {
+			t.Errorf("after a change of leaders: Events %q, /state %q", w.events[n:], a.State().ConfigWarnings)
+		}
+		w.configure(pool("192.0.2.1/32"))
+		synctest.Wait()
+		if w.eventsWith("Normal ConfigurationAccepted herald-system/herald") != 1 || len(a.State().ConfigWarnings) != 0 {
+			t.Errorf("without a cause: Events %q, /state %q", w.events[n:], a.State().ConfigWarnings)
+		}
+
+		// The same configuration, written so that there is something to warn of.
+		const base = "peers: [{name: a, address: 10.0.0.1, asn: 1, weights: linkBandwidth}, {name: tor, address: 10.0.0.2, asn: 64512, "
+		w.configure(strings.Replace(pool("192.0.2.1/32"), "peers: [{name: tor, address: 172.31.255.1, asn: 64512}]", base+"weights: community}]", 1))
+		synctest.Wait()
+		hash := a.State().ConfigHash
+		if len(a.State().ConfigWarnings) != 1 {
+			t.Errorf("/state %q", a.State().ConfigWarnings)
+		}
+		n = len(w.events)
+		w.configure(strings.Replace(pool("192.0.2.1/32"), "peers: [{name: tor, address: 172.31.255.1, asn: 64512}]", base+"weights: community, community: 64513:10000}]", 1))
+		synctest.Wait()
+		if a.State().ConfigHash != hash || len(w.events) != n+1 || !strings.Contains(w.events[n], "by community 64513:10000") {
+			t.Errorf("hash %s, was %s; Events %q", a.State().ConfigHash, hash, w.events[n:])
+		}
+	})
+}
+
+func TestNoteFitsIntoAnEvent(t *testing.T) {
+	p := config.Problem{Path: "pools[0]", Message: strings.Repeat("x", 280)}
+	for n, want := range map[int]string{
+		1: "head\n" + p.String(),
+		3: "head\n" + p.String() + "\n" + p.String() + "\n" + p.String(),
+		5: "head\n" + p.String() + "\n" + p.String() + "\n" + p.String() + "\nand 2 more; `heraldctl check` shows all",
+	} {
+		if got := note("head", slices.Repeat(config.Problems{p}, n)); got != want || len(got) > 1000 {
+			t.Errorf("of %d: %q", n, got)
+		}
+	}
 }

@@ -17,6 +17,7 @@ type Metrics struct {
 	leader   prometheus.Gauge
 	valid    *prometheus.GaugeVec
 	problems *prometheus.GaugeVec
+	warnings *prometheus.GaugeVec
 	capacity *prometheus.GaugeVec
 	assigned *prometheus.GaugeVec
 	services *prometheus.GaugeVec
@@ -44,6 +45,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		valid:    gauge("herald_config_valid", "1 if the newest configuration is valid; 0: an older one is in force."),
 		problems: gauge("herald_config_problems", "Number of faults in the newest configuration."),
+		warnings: gauge("herald_config_warnings", "Number of warnings about the newest configuration, if it is valid."),
 		capacity: gauge("herald_allocator_pool_capacity", "Addresses of a pool that are or can be handed out.", "pool", "family"),
 		assigned: gauge("herald_allocator_pool_assigned", "Addresses of a pool that Services have.", "pool", "family"),
 		services: gauge("herald_allocator_services", "Services by the reason in their condition.", "reason"),
@@ -61,7 +63,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.writes.WithLabelValues(r)
 	}
 	if reg != nil {
-		reg.MustRegister(m.leader, m.valid, m.problems, m.capacity, m.assigned, m.services, m.pending,
+		reg.MustRegister(m.leader, m.valid, m.problems, m.warnings, m.capacity, m.assigned, m.services, m.pending,
 			m.writes, m.write, m.delay)
 	}
 	return m
@@ -70,18 +72,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 func (m *Metrics) stopLeading() {
 	m.leader.Set(0)
 	m.pending.Set(0)
-	for _, v := range []*prometheus.GaugeVec{m.valid, m.problems, m.capacity, m.assigned, m.services} {
+	for _, v := range []*prometheus.GaugeVec{m.valid, m.problems, m.warnings, m.capacity, m.assigned, m.services} {
 		v.Reset()
 	}
 }
 
-func (m *Metrics) judged(ps config.Problems) {
+func (m *Metrics) judged(ps, warnings config.Problems) {
 	valid := 0.0
 	if len(ps) == 0 {
 		valid = 1
 	}
 	m.valid.WithLabelValues().Set(valid)
 	m.problems.WithLabelValues().Set(float64(len(ps)))
+	m.warnings.WithLabelValues().Set(float64(len(warnings)))
 }
 
 func (m *Metrics) computed(r assign.Result, pending int) {

@@ -10,6 +10,7 @@ type State struct {
 	ConfigHash     string                `json:"configHash"` // in force; empty: none
 	ConfigSource   string                `json:"configSourceVersion"`
 	ConfigProblems []string              `json:"configProblems"` // of the newest; it is in force if there are none
+	ConfigWarnings []string              `json:"configWarnings"` // of the newest, if it has no problems
 	Pools          []assign.PoolUsage    `json:"pools"`
 	Services       map[assign.Reason]int `json:"services"` // how many, by reason
 	PendingWrites  int                   `json:"pendingWrites"`
@@ -36,6 +37,9 @@ func (t *term) report(r assign.Result) {
 	}
 	for _, p := range t.judge.problems {
 		s.ConfigProblems = append(s.ConfigProblems, p.String())
+	}
+	for _, p := range t.judge.warnings {
+		s.ConfigWarnings = append(s.ConfigWarnings, p.String())
 	}
 	t.state = s
 	t.publish(s)

@@ -17,13 +17,18 @@ const checkHelp = `FILE is the configuration, a ConfigMap that holds it under th
 or a manifest of several documents with that ConfigMap among them. - reads the
 standard input.
 
+Warnings are printed of what is valid, but hardly does what was meant, such as a
+router that gets the weights of one address in two ways.
+
+  --strict   a warning counts as a problem
+
 The exit status is 0 if the configuration is valid, 1 if it is not, and 2 if it
 could not be read.`
 
 func check() command {
 	return command{
 		name:  "check",
-		args:  "FILE",
+		args:  "[--strict] FILE",
 		about: "check a configuration and print every problem in it",
 		help:  checkHelp,
 		run:   runCheck,
@@ -31,22 +36,32 @@ func check() command {
 }
 
 func runCheck(_ context.Context, std streams, args []string) error {
-	if len(args) != 1 {
+	f := newFlags("check")
+	strict := f.Bool("strict", false, "")
+	rest, err := parseFlags(f, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
 		return usageError{"check takes one file"}
 	}
-	name := args[0]
+	name := rest[0]
 	data, err := read(std, name)
 	if err != nil {
 		return err
 	}
-	c, err := config.ParseFile(data)
+	c, warnings, err := config.ExamineFile(data)
 	var problems config.Problems
 	if errors.As(err, &problems) {
-		printProblems(std.err, name, problems)
+		printProblems(std.err, name, "", problems)
 		return errFaults
 	}
 	if err != nil {
 		return err
+	}
+	printProblems(std.err, name, "warning: ", warnings)
+	if *strict && len(warnings) > 0 {
+		return errFaults
 	}
 	_, err = fmt.Fprintln(std.out, summary(c))
 	return err
@@ -64,7 +79,7 @@ func read(std streams, name string) ([]byte, error) {
 }
 
 // printProblems writes file:line: before each, so that editors can jump there.
-func printProblems(w io.Writer, name string, problems config.Problems) {
+func printProblems(w io.Writer, name, kind string, problems config.Problems) {
 	if name == "-" {
 		name = "stdin"
 	}
@@ -73,7 +88,7 @@ func printProblems(w io.Writer, name string, problems config.Problems) {
 		if p.Line > 0 {
 			where = fmt.Sprintf("%s:%d", name, p.Line)
 		}
-		_, _ = fmt.Fprintf(w, "%s: %s\n", where, p) // the exit status tells as well
+		_, _ = fmt.Fprintf(w, "%s: %s%s\n", where, kind, p) // the exit status tells as well
 	}
 }
 

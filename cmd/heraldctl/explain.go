@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -67,30 +66,14 @@ func snapshotCommand() command {
 type clusterFlags struct{ kubeconfig, namespace, snapshot string }
 
 func (c *clusterFlags) parse(name string, args []string, withSnapshot bool) ([]string, error) {
-	f := flag.NewFlagSet(name, flag.ContinueOnError)
-	f.SetOutput(discard{})
+	f := newFlags(name)
 	f.StringVar(&c.kubeconfig, "kubeconfig", defaultKubeconfig(), "")
 	f.StringVar(&c.namespace, "namespace", "herald-system", "")
 	if withSnapshot {
 		f.StringVar(&c.snapshot, "snapshot", "", "")
 	}
-	var rest []string
-	for {
-		if err := f.Parse(args); err != nil {
-			return nil, usageError{fmt.Sprintf("%s: %v", name, err)}
-		}
-		if f.NArg() == 0 {
-			return rest, nil
-		}
-		// Flags may follow arguments, as in kubectl.
-		rest, args = append(rest, f.Arg(0)), f.Args()[1:]
-	}
+	return parseFlags(f, args)
 }
-
-// discard keeps flag from printing a usage of its own.
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func defaultKubeconfig() string {
 	if k := os.Getenv("KUBECONFIG"); k != "" {

@@ -18,6 +18,7 @@ type advertisementAt struct {
 	Advertisement
 	pools, peers, communities []spot
 	length, lengthV6          spot
+	localPref, prepend        spot
 }
 
 func readAdvertisements(s spot) (list []advertisementAt) {
@@ -36,9 +37,9 @@ func (s spot) advertisement() advertisementAt {
 		"aggregationLength":   func(s spot) { a.length, a.AggregationLength = s, s.number(1, 32) },
 		"aggregationLengthV6": func(s spot) { a.lengthV6, a.AggregationLengthV6 = s, s.number(1, 128) },
 		"communities":         func(s spot) { a.communities = s.communities(&a.Attributes) },
-		"localPref":           func(s spot) { a.LocalPref = s.metric() },
+		"localPref":           func(s spot) { a.localPref, a.LocalPref = s, s.metric() },
 		"med":                 func(s spot) { a.MED = s.metric() },
-		"prepend":             func(s spot) { a.Prepend = s.number(0, maxPrepend) },
+		"prepend":             func(s spot) { a.prepend, a.Prepend = s, s.number(0, maxPrepend) },
 	})
 	return a
 }

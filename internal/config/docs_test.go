@@ -135,7 +135,7 @@ func TestExamplesAreValid(t *testing.T) {
 			continue
 		}
 		n++
-		if _, err := ParseFile(data); err != nil {
+		if _, _, err := ExamineFile(data); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 	}

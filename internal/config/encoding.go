@@ -171,9 +171,12 @@ func (r *peerReader) settleWeights(c *Config, advertisements []advertisementAt) 
 			implied := impliedCommunity(p, c.BGP.ASN)
 			switch {
 			case p.Community.ASN != 0:
-			case p.Weights == 0 && (implied.ASN == 0 || anyTells(advertisements, p.Name, implied)):
+			case p.Weights == 0 && implied.ASN == 0:
+				p.Weights = EncodeLinkBandwidth
+			case p.Weights == 0 && anyTells(advertisements, p.Name, implied):
 				// It is only an offer. What the community means already stays true.
 				p.Weights = EncodeLinkBandwidth
+				r.offers = append(r.offers, weightsAt{p.Name, implied})
 			case p.Weights == 0 || p.Weights.Has(EncodeCommunity):
 				p.Community = implied
 			}

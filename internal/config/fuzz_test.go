@@ -26,8 +26,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(manifest("herald", peer)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := ParseFile(data); err != nil && len(err.Error()) == 0 {
-			t.Error("nothing to read in the error of ParseFile")
+		if _, _, err := ExamineFile(data); err != nil && len(err.Error()) == 0 {
+			t.Error("nothing to read in the error of ExamineFile")
 		}
 		c, err := Parse(data)
 		if err == nil {

@@ -14,30 +14,51 @@ import (
 const (
 	ConfigMapName = "herald"
 	ConfigMapKey  = "config.yaml"
+
+	// defaultNamespace is the one in Herald's own manifests.
+	defaultNamespace = "herald-system"
 )
 
-// ParseFile reads a file of a person's disk: a configuration as such, or a
+// ExamineFile reads a file of a person's disk: a configuration as such, or a
 // manifest with a ConfigMap that holds one. In a manifest the lines of problems
 // are those of the file.
-func ParseFile(data []byte) (*Config, error) {
+func ExamineFile(data []byte) (c *Config, warnings Problems, err error) {
 	maps, err := configMaps(data)
 	if err == nil && len(maps) == 0 {
-		return Parse(data)
+		return Examine(data)
 	}
 	var m configMap
 	if err == nil {
 		m, err = choose(maps)
 	}
 	if err != nil {
-		return nil, Problems{{Message: err.Error()}}
+		return nil, nil, Problems{{Message: err.Error()}}
 	}
-	return m.parse()
+	c, warnings, err = m.examine()
+	if err == nil {
+		warnings = append(m.warnings(), warnings...)
+	}
+	return c, warnings, err
 }
 
 // configMap is a ConfigMap of a manifest.
 type configMap struct {
-	name   string
-	config *yaml.Node // the value of ConfigMapKey; nil: it has none
+	name, namespace *yaml.Node // nil: it does not say
+	config          *yaml.Node // the value of ConfigMapKey; nil: it has none
+}
+
+// named tells whether it is the one that Herald reads.
+func (m configMap) named() bool { return m.name != nil && m.name.Value == ConfigMapName }
+
+// warnings are about a ConfigMap that Herald will not read.
+func (m configMap) warnings() (list Problems) {
+	if m.name != nil && !m.named() {
+		list = append(list, Problem{"metadata.name", fmt.Sprintf("%q: Herald reads the ConfigMap %s and no other; write %s", m.name.Value, ConfigMapName, ConfigMapName), m.name.Line})
+	}
+	if m.namespace != nil && m.namespace.Value != defaultNamespace {
+		list = append(list, Problem{"metadata.namespace", fmt.Sprintf("%q: Herald reads the ConfigMap of its own namespace, which is %s in its manifests; write the one where Herald runs", m.namespace.Value, defaultNamespace), m.namespace.Line})
+	}
+	return list
 }
 
 // configMaps finds the ConfigMaps in all documents, also within a List.
@@ -66,11 +87,8 @@ func configMapsIn(object *yaml.Node) (found []configMap) {
 		}
 		return found
 	case kind.Value == "ConfigMap":
-		m := configMap{config: child(child(object, "data"), ConfigMapKey)}
-		if name := child(child(object, "metadata"), "name"); name != nil {
-			m.name = name.Value
-		}
-		return []configMap{m}
+		meta := child(object, "metadata")
+		return []configMap{{child(meta, "name"), child(meta, "namespace"), child(child(object, "data"), ConfigMapKey)}}
 	default:
 		return nil
 	}
@@ -98,7 +116,7 @@ func choose(maps []configMap) (configMap, error) {
 			continue
 		}
 		keyed = append(keyed, m)
-		if m.name == ConfigMapName {
+		if m.named() {
 			named = append(named, m)
 		}
 	}
@@ -113,16 +131,16 @@ func choose(maps []configMap) (configMap, error) {
 	return configMap{}, fmt.Errorf("%d ConfigMaps with the key %s; leave one, or name one %s", len(keyed), ConfigMapKey, ConfigMapName)
 }
 
-func (m configMap) parse() (*Config, error) {
+func (m configMap) examine() (*Config, Problems, error) {
 	if m.config.Kind != yaml.ScalarNode || m.config.ShortTag() != "!!str" {
-		return nil, Problems{{m.path(), kindOf(m.config) + `; write text, after a "|"`, m.config.Line}}
+		return nil, nil, Problems{{m.path(), kindOf(m.config) + `; write text, after a "|"`, m.config.Line}}
 	}
-	c, err := Parse([]byte(m.config.Value))
+	c, warnings, err := Examine([]byte(m.config.Value))
 	var ps Problems
 	if errors.As(err, &ps) {
-		return nil, m.relocate(ps)
+		return nil, nil, m.relocate(ps)
 	}
-	return c, err
+	return c, m.relocate(warnings), err
 }
 
 func (m configMap) path() string { return `data["` + ConfigMapKey + `"]` }

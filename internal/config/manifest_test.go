@@ -16,7 +16,7 @@ func manifest(name, text string) string {
 		strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ") + "\n"
 }
 
-func TestParseFile(t *testing.T) {
+func TestExamineFile(t *testing.T) {
 	const fault = "pools: [{name: a, ranges: [x]}]\n"
 	text := Problem{"pools[0].ranges[0]", `"x": not a prefix such as 192.0.2.0/24`, 2}
 	inMap := Problem{`data["config.yaml"]: pools[0].ranges[0]`, text.Message, 8}
@@ -68,11 +68,39 @@ func TestParseFile(t *testing.T) {
 		}},
 	} {
 		t.Run(row.desc, func(t *testing.T) {
-			c, err := ParseFile([]byte(row.file))
+			c, _, err := ExamineFile([]byte(row.file))
 			var got Problems
 			errors.As(err, &got)
 			if d := cmp.Diff(row.want, got); d != "" || (c == nil) != (err != nil) {
 				t.Errorf("config %v, error %v\n%s", c != nil, err, d)
+			}
+		})
+	}
+}
+
+func TestWarningsOfManifests(t *testing.T) {
+	const wrong = `"herald-7b2f": Herald reads the ConfigMap herald and no other; write herald`
+	inMap := Problem{`data["config.yaml"]: peers`, `there are none, so nobody announces the addresses of public, whose announce is [bgp]; add the routers, or write announce: [l2]`, 7}
+	elsewhere := Problem{"metadata.namespace", `"metallb-system": Herald reads the ConfigMap of its own namespace, which is herald-system in its manifests; write the one where Herald runs`, 1}
+	silent := head + "pools: [{name: public, ranges: [192.0.2.0/24], announce: [l2]}]\n"
+	in := func(meta string) string {
+		return "{kind: ConfigMap, metadata: {" + meta + "}, data: {config.yaml: \"" + strings.ReplaceAll(silent, "\n", "\\n") + "\"}}"
+	}
+	for _, row := range []struct {
+		desc, file string
+		want       Problems
+	}{
+		{"as it should be", manifest("herald", silent), nil},
+		{"in its namespace", in("name: herald, namespace: herald-system"), nil},
+		{"without a name, as from a generator", in(""), nil},
+		{"of another name", manifest("herald-7b2f", silent), Problems{{"metadata.name", wrong, 4}}},
+		{"elsewhere", in("name: herald, namespace: metallb-system"), Problems{elsewhere}},
+		{"of another name and with a warning", manifest("herald-7b2f", pool), Problems{{"metadata.name", wrong, 4}, inMap}},
+	} {
+		t.Run(row.desc, func(t *testing.T) {
+			_, got, err := ExamineFile([]byte(row.file))
+			if d := cmp.Diff(row.want, got); d != "" || err != nil {
+				t.Errorf("%v\n%s", err, d)
 			}
 		})
 	}

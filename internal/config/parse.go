@@ -15,16 +15,24 @@ import (
 // The document is read as a tree and not into a struct, because a decoder stops
 // at its first fault and knows no paths.
 func Parse(data []byte) (*Config, error) {
+	c, _, err := Examine(data)
+	return c, err
+}
+
+// Examine is Parse, and warns of what is valid but hardly does what was meant.
+// There are no warnings of a document with faults.
+func Examine(data []byte) (c *Config, warnings Problems, err error) {
 	var f faults
 	root, err := document(data)
 	if err != nil {
-		return nil, Problems{{Message: err.Error()}}
+		return nil, nil, Problems{{Message: err.Error()}}
 	}
-	c := readConfig(spot{root, "", &f})
-	if ps := f.problems(); len(ps) > 0 {
-		return nil, ps
+	c, d := readConfig(spot{root, "", &f})
+	if ps := problems(f.list); len(ps) > 0 {
+		return nil, nil, ps
 	}
-	return c, nil
+	d.warn()
+	return c, problems(f.warnings), nil
 }
 
 var errEmpty = errors.New("the document is empty; write apiVersion: " + APIVersion + " and at least one pool")
@@ -60,7 +68,8 @@ func syntaxError(data []byte, err error) error {
 	return errors.New(msg)
 }
 
-func readConfig(root spot) *Config {
+// readConfig also returns where in the document everything is.
+func readConfig(root spot) (*Config, draft) {
 	c := &Config{BGP: defaultBGP(), Nodes: defaultNodes()}
 	var pools poolReader
 	var peers peerReader
@@ -94,5 +103,5 @@ func readConfig(root spot) *Config {
 		neighbours.path = "bgp.asn"
 		neighbours.fault("required as soon as there is a peer; write the AS number of the nodes")
 	}
-	return c
+	return c, draft{c, root, pools.at, peers.drafts, peers.offers, advertisements}
 }

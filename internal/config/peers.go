@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -23,6 +24,8 @@ type peerReader struct {
 	claims   []claim
 	profiles []spot // where a BFD profile is named
 	weights  []weightsAt
+	offers   []weightsAt    // by default; refused, as an advertisement gives the community another meaning
+	drafts   [][]*peerDraft // of each peer: itself and its overrides
 
 	numberless []*peerDraft // that want a community and do not say which
 }
@@ -33,6 +36,8 @@ type peerDraft struct {
 	spot
 	at  map[string]spot // where each key was written; in an override also those that it inherits
 	own map[string]bool // the keys that were written here
+
+	nodes nodeset // that the peer is so on
 }
 
 func defaultPeer() Peer {
@@ -71,7 +76,20 @@ func (r *peerReader) peer(s spot) Peer {
 		d.Overrides = append(d.Overrides, o.Peer)
 	}
 	r.claim(variants)
+	settleNodes(variants)
+	r.drafts = append(r.drafts, variants)
 	return d.Peer
+}
+
+// settleNodes says which nodes a peer and its overrides are for: of several
+// overrides the first that selects a node counts.
+func settleNodes(variants []*peerDraft) {
+	base := nodeset{in: []Selector{variants[0].NodeSelector}}
+	for _, o := range variants[1:] {
+		o.nodes = base.and(o.NodeSelector)
+		base.out = append(slices.Clone(base.out), o.NodeSelector)
+	}
+	variants[0].nodes = base
 }
 
 // override reads what differs from the peer on some nodes.

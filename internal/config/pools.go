@@ -9,6 +9,7 @@ import (
 // poolReader reads the pools and remembers what must be unique among them.
 type poolReader struct {
 	names  map[string]string
+	at     []spot
 	ranges []rangeAt
 }
 
@@ -17,7 +18,7 @@ func (r *poolReader) read(s spot) (pools []Pool) {
 	if s.isEmptyList() {
 		s.fault("required%s", remedies["pools"])
 	}
-	s.items(func(s spot) { pools = append(pools, r.pool(s)) })
+	s.items(func(s spot) { pools, r.at = append(pools, r.pool(s)), append(r.at, s) })
 	return pools
 }
 

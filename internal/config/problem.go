@@ -9,7 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Problem is one fault of a configuration.
+// Problem is one fault of a configuration, or a warning: something that is valid,
+// but hardly does what was meant.
 type Problem struct {
 	Path    string // of the field, such as pools[0].ranges[1]; empty: the whole document
 	Message string // what is wrong and what to write instead
@@ -23,7 +24,8 @@ func (p Problem) String() string {
 	return p.Path + ": " + p.Message
 }
 
-// Problems is every fault of a configuration, in the order of the file.
+// Problems is every fault of a configuration, or every warning, in the order of the
+// file.
 type Problems []Problem
 
 // Error is one line for each problem.
@@ -37,7 +39,7 @@ func (ps Problems) Error() string {
 
 // faults collects problems while the tree is walked, and some, such as
 // overlaps, only after.
-type faults struct{ list []fault }
+type faults struct{ list, warnings []fault }
 
 type fault struct {
 	Problem
@@ -45,15 +47,20 @@ type fault struct {
 }
 
 func (f *faults) add(n *yaml.Node, path, format string, args ...any) {
-	f.list = append(f.list, fault{Problem{path, fmt.Sprintf(format, args...), n.Line}, n.Column})
+	f.list = append(f.list, newFault(n, path, format, args...))
 }
 
-func (f *faults) problems() Problems {
-	slices.SortStableFunc(f.list, func(a, b fault) int {
+func newFault(n *yaml.Node, path, format string, args ...any) fault {
+	return fault{Problem{path, fmt.Sprintf(format, args...), n.Line}, n.Column}
+}
+
+// problems are faults or warnings in the order of the file.
+func problems(list []fault) Problems {
+	slices.SortStableFunc(list, func(a, b fault) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.column, b.column))
 	})
 	var ps Problems
-	for _, x := range f.list {
+	for _, x := range list {
 		ps = append(ps, x.Problem)
 	}
 	return ps

@@ -23,6 +23,11 @@ func (s spot) fault(format string, args ...any) {
 	s.faults.add(s.node, s.path, format, args...)
 }
 
+// warn notes what is valid, but hardly does what was meant.
+func (s spot) warn(format string, args ...any) {
+	s.faults.warnings = append(s.faults.warnings, newFault(s.node, s.path, format, args...))
+}
+
 // present tells whether the document has this value at all.
 func (s spot) present() bool { return s.node != nil }
 
