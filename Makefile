@@ -10,7 +10,7 @@ export GOFLAGS ?= -buildvcs=false
 GO = PATH="$$(dirname "$$(cat $(CURDIR)/.go-command)"):$$PATH" go
 LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION = $(shell git describe --tags --always --dirty 2>/dev/null)
-PURE = ./internal/cluster/... ./internal/config/... ./internal/explain/... ./allocator/assign/... ./speaker/plan/... ./speaker
+PURE = ./internal/cluster/... ./internal/config/... ./internal/explain/... ./internal/share/... ./allocator/assign/... ./speaker/plan/... ./speaker
 
 .PHONY: help
 help: ## this list

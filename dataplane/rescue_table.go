@@ -55,6 +55,8 @@ type set struct {
 	concat   bool
 	data     nftables.SetDatatype // of a map
 	timeout  time.Duration        // not zero: packets fill it
+	size     uint32               // of one that packets fill
+	counter  bool                 // each element counts the packets that it matches
 	elements []element
 }
 
@@ -70,6 +72,7 @@ func (s set) isMap() bool   { return s.data.Name != "" }
 type chain struct {
 	name  string
 	hook  *nftables.ChainHook // nil: none
+	first bool                // it sees the first packet of a connection alone, and is no filter
 	rules []rule
 }
 
@@ -118,7 +121,7 @@ func (s RescueSpec) table(f family, links map[string]int) table {
 	t.sets = append(t.sets, f.flowSets()...)
 	owners := owners(peers)
 	for _, link := range owners {
-		t.sets = append(t.sets, set{name: ownerSet(link), key: f.flow(), concat: true, data: f.addr, timeout: ownerFor})
+		t.sets = append(t.sets, set{name: ownerSet(link), key: f.flow(), concat: true, data: f.addr, timeout: ownerFor, size: flowSize})
 	}
 	t.chains = append(t.chains, f.pre(s.Overlay.Link, len(peers) > 0), f.out(s.mark()))
 	if s.Overlay.Link != "" {
@@ -197,13 +200,13 @@ func addressElements(addrs []netip.Addr) []element {
 // is not, by whose word, and how many have said so.
 func (f family) flowSets() []set {
 	return []set{
-		{name: "asked", key: f.flow(), concat: true, timeout: askedFor},
-		{name: "asking", key: f.flow(), concat: true, timeout: askingFor},
-		{name: "fresh", key: f.flow(), concat: true, timeout: freshFor},
-		{name: "claimed", key: f.flowAndMAC(), concat: true, timeout: claimEvery},
-		{name: "clients", key: f.addr, timeout: clientFor}, // of whom something was claimed
-		{name: "denied", key: f.flowAndMAC(), concat: true, timeout: denialFor},
-		{name: "denials", key: f.flow(), concat: true, timeout: denialFor},
+		{name: "asked", key: f.flow(), concat: true, timeout: askedFor, size: flowSize},
+		{name: "asking", key: f.flow(), concat: true, timeout: askingFor, size: flowSize},
+		{name: "fresh", key: f.flow(), concat: true, timeout: freshFor, size: flowSize},
+		{name: "claimed", key: f.flowAndMAC(), concat: true, timeout: claimEvery, size: flowSize},
+		{name: "clients", key: f.addr, timeout: clientFor, size: flowSize}, // of whom something was claimed
+		{name: "denied", key: f.flowAndMAC(), concat: true, timeout: denialFor, size: flowSize},
+		{name: "denials", key: f.flow(), concat: true, timeout: denialFor, size: flowSize},
 	}
 }
 

@@ -23,7 +23,7 @@ func (s RescueSpec) Ruleset() string {
 
 func (t table) String() string {
 	var blocks []string
-	if len(t.sets) > 1 {
+	if t.name == tableName && len(t.sets) > 1 {
 		for _, c := range counters {
 			blocks = append(blocks, fmt.Sprintf("\tcounter %s {\n\t\tpackets 0 bytes 0\n\t}\n", c))
 		}
@@ -46,7 +46,10 @@ func (s set) String() string {
 	}
 	if s.dynamic() {
 		timeout := strings.Replace(s.timeout.String(), "m0s", "m", 1)
-		fmt.Fprintf(&b, "\t\tsize %d\n\t\tflags dynamic,timeout\n\t\ttimeout %s\n", flowSize, timeout)
+		fmt.Fprintf(&b, "\t\tsize %d\n\t\tflags dynamic,timeout\n\t\ttimeout %s\n", s.size, timeout)
+	}
+	if s.counter {
+		b.WriteString("\t\tcounter\n")
 	}
 	s.writeElements(&b)
 	b.WriteString("\t}\n")
@@ -75,6 +78,9 @@ func (s set) writeElements(b *strings.Builder) {
 			b.WriteString(", ")
 		}
 		b.WriteString(e.text)
+		if s.counter {
+			b.WriteString(" counter packets 0 bytes 0")
+		}
 	}
 	b.WriteString(" }\n")
 }
@@ -87,7 +93,11 @@ func (c chain) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\tchain %s {\n", c.name)
 	if c.hook != nil {
-		fmt.Fprintf(&b, "\t\ttype filter hook %s priority mangle; policy accept;\n", hookNames[c.hook])
+		kind, priority := "filter", "mangle"
+		if c.first {
+			kind, priority = "nat", fmt.Sprint(firstPriority)
+		}
+		fmt.Fprintf(&b, "\t\ttype %s hook %s priority %s; policy accept;\n", kind, hookNames[c.hook], priority)
 	}
 	for _, r := range c.rules {
 		fmt.Fprintf(&b, "\t\t%s\n", r)

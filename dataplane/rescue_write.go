@@ -37,10 +37,13 @@ func (t table) kernel() *nftables.Table {
 func (s set) kernel(t *nftables.Table) *nftables.Set {
 	k := &nftables.Set{
 		Table: t, Name: s.name, KeyType: s.key, Concatenation: s.concat, IsMap: s.isMap(), DataType: s.data,
-		KeyByteOrder: binaryutil.BigEndian,
+		KeyByteOrder: binaryutil.BigEndian, Counter: s.counter,
+	}
+	if s.key.Name == nftables.TypeIFName.Name {
+		k.KeyByteOrder = binaryutil.NativeEndian // else nft shows no names
 	}
 	if s.dynamic() {
-		k.Dynamic, k.HasTimeout, k.Timeout, k.Size = true, true, s.timeout, flowSize
+		k.Dynamic, k.HasTimeout, k.Timeout, k.Size = true, true, s.timeout, s.size
 	}
 	return k
 }
@@ -50,6 +53,9 @@ func (c chain) kernel(t *nftables.Table) *nftables.Chain {
 	if c.hook != nil {
 		accept := nftables.ChainPolicyAccept
 		k.Type, k.Hooknum, k.Priority, k.Policy = nftables.ChainTypeFilter, c.hook, nftables.ChainPriorityMangle, &accept
+		if c.first {
+			k.Type, k.Priority = nftables.ChainTypeNAT, nftables.ChainPriorityRef(firstPriority)
+		}
 	}
 	return k
 }
