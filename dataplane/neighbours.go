@@ -24,8 +24,9 @@ const (
 	resolved = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE | netlink.NUD_PERMANENT
 )
 
-// Neighbours finds the addresses that are on a segment of this host. Those behind
-// a gateway, and those that do not answer, are missing in its answer.
+// Neighbours finds the addresses that are on a segment of this host; link-local ones
+// have their link as zone. Those behind a gateway, and those that do not answer, are
+// missing in its answer.
 func Neighbours(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]Neighbour, error) {
 	links, err := onLink(addrs)
 	if err != nil {
@@ -58,6 +59,12 @@ func done(ctx context.Context) bool { return ctx.Err() != nil }
 func onLink(addrs []netip.Addr) (map[netip.Addr]netlink.Link, error) {
 	out := map[netip.Addr]netlink.Link{}
 	for _, a := range addrs {
+		if zone := a.Zone(); zone != "" {
+			if l, err := netlink.LinkByName(zone); err == nil && l.Attrs().EncapType == "ether" {
+				out[a] = l
+			}
+			continue
+		}
 		routes, err := netlink.RouteGet(a.AsSlice())
 		if err != nil || len(routes) == 0 || routes[0].Gw != nil || routes[0].Via != nil {
 			continue // unreachable, or in another subnet
@@ -86,7 +93,10 @@ func lookUp(links map[netip.Addr]netlink.Link, found map[netip.Addr]Neighbour) e
 		}
 		for _, n := range list {
 			a, ok := netip.AddrFromSlice(n.IP)
-			if a = a.Unmap(); ok && links[a] != nil && n.State&resolved != 0 && len(n.HardwareAddr) == 6 {
+			if a = a.Unmap(); a.Is6() && a.IsLinkLocalUnicast() && links[a] == nil {
+				a = a.WithZone(l.Attrs().Name)
+			}
+			if ok && links[a] != nil && n.State&resolved != 0 && len(n.HardwareAddr) == 6 {
 				found[a] = Neighbour{MAC: n.HardwareAddr, Link: l.Attrs().Name}
 			}
 		}

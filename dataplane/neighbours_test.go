@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,8 @@ func TestNeighbours(t *testing.T) {
 	for _, a := range []string{"10.0.0.2", "fd00::2", "10.0.0.3", "10.9.0.2", "10.0.0.1", "192.0.2.1"} {
 		addrs = append(addrs, netip.MustParseAddr(a))
 	}
+	local, _, _ := strings.Cut(strings.Fields(near.Run("ip", "-6", "-br", "addr", "show", "eth0", "scope", "link"))[2], "/")
+	addrs = slices.Insert(addrs, 2, netip.MustParseAddr(local+"%eth0"))
 	var got map[netip.Addr]Neighbour
 	var err error
 	var behind []string
@@ -37,12 +40,12 @@ func TestNeighbours(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := near.Run("ip", "-br", "link", "show", "eth0")
-	for _, a := range addrs[:2] {
+	for _, a := range addrs[:3] {
 		if n := got[a]; n.Link != "eth0" || !strings.Contains(want, n.MAC.String()) {
 			t.Errorf("%s is at %v on %q, want %q on eth0", a, n.MAC, n.Link, want)
 		}
 	}
-	if len(got) != 2 {
-		t.Errorf("found %v, want the two addresses of the neighbour only", got)
+	if len(got) != 3 {
+		t.Errorf("found %v, want the three addresses of the neighbour only", got)
 	}
 }

@@ -71,7 +71,7 @@ var (
 )
 
 func (o observed) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, fuseHeld, resumed, rescueOn, rescuePackets, claims, rivals, conflicts, membersAlive, memberDeaths} {
+	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, fuseHeld, resumed, rescueOn, rescuePackets, flowsOn, flowsTotal, flowsExpected, weightsIgnored, claims, rivals, conflicts, membersAlive, memberDeaths} {
 		ch <- d
 	}
 }
@@ -102,6 +102,7 @@ func (o observed) Collect(ch chan<- prometheus.Metric) {
 	} {
 		ch <- prometheus.MustNewConstMetric(rescuePackets, prometheus.CounterValue, float64(n), what)
 	}
+	o.collectFlows(ch)
 	gauge(peersRefused, float64(len(st.Table.Refused)))
 	for _, p := range o.bgp.Peers() {
 		at := ""

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/internal/serve"
 	"github.com/heraldlb/herald/speaker"
 	"github.com/heraldlb/herald/speaker/bgp"
+	"github.com/heraldlb/herald/speaker/flows"
 	"github.com/heraldlb/herald/speaker/forwarding"
 	"github.com/heraldlb/herald/speaker/resume"
 )
@@ -34,6 +36,7 @@ type node struct {
 	gateway gateways
 	aliases *dataplane.Aliases
 	rescuer *rescuer
+	meter   *flows.Meter
 	bgp     *bgp.Announcer
 	layer2  *layer2 // nil: off
 	speaker *speaker.Speaker
@@ -68,6 +71,10 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	n.meter, err = newMeter(n, log)
+	if err != nil {
+		return nil, err
+	}
 	if ll := n.layer2; ll != nil {
 		n.rescuer.told, n.rescuer.lost = ll.gossip.changed, ll.gossip.Lost
 		ll.gossip.rescuer = n.rescuer.wake
@@ -79,6 +86,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 		Healthy: n.bgp.Healthy,
 		Ready:   n.ready,
 		State:   func() any { return n.state() },
+		More:    map[string]http.Handler{"GET /flows": n.meter.Handler()},
 		Log:     log,
 	})
 	return n, nil
@@ -92,7 +100,10 @@ func (n *node) options() speaker.Options {
 		Fused: func(note string) {
 			n.client.Event(cluster.Ref{Kind: "Node", Name: n.o.node, UID: n.o.node}, kube.Warning, "WithdrawalHeld", note)
 		},
-		Applied: func(speaker.State, error) { n.source.Save(n.prober.Open(), n.speaker.State().Remembered) },
+		Applied: func(speaker.State, error) {
+			n.source.Save(n.prober.Open(), n.speaker.State().Remembered)
+			n.meter.Wake()
+		},
 	}
 	if ll := n.layer2; ll != nil {
 		so.Announcers = append(so.Announcers, ll)
@@ -106,7 +117,7 @@ func (n *node) options() speaker.Options {
 // learn of it: others shall take over what we announce while we still do.
 func (n *node) run(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		n.watcher.Run, n.client.RunEvents, n.source.Run, n.prober.Run, n.gateway.Run, n.rescuer.Run, n.bgp.Run, n.speaker.Run, n.server.Run,
+		n.watcher.Run, n.client.RunEvents, n.source.Run, n.prober.Run, n.gateway.Run, n.rescuer.Run, n.meter.Run, n.bgp.Run, n.speaker.Run, n.server.Run,
 	}
 	if n.layer2 != nil {
 		parts = append(parts, n.layer2.parts()...)

@@ -21,6 +21,7 @@ type options struct {
 	daemonSet        string
 	kubeProxyHealthz string
 	kubeProxyMetrics string
+	countFlows       bool
 }
 
 func parseFlags(args []string, errOut io.Writer) (options, error) {
@@ -35,6 +36,7 @@ func parseFlags(args []string, errOut io.Writer) (options, error) {
 	f.StringVar(&o.daemonSet, "daemonset", "", "`name` of the DaemonSet that this speaker is of; once it is gone, routes are withdrawn at the end; empty: not asked")
 	f.StringVar(&o.kubeProxyHealthz, "kube-proxy-healthz", "http://127.0.0.1:10256/healthz", "`URL` of kube-proxy's health on this node")
 	f.StringVar(&o.kubeProxyMetrics, "kube-proxy-metrics", "http://127.0.0.1:10249/metrics", "`URL` of kube-proxy's metrics on this node; empty: not asked")
+	f.BoolVar(&o.countFlows, "count-flows", true, "count new flows in nftables, where that is permitted, and judge whether routers follow the weights")
 	err := o.Parse(args, func() error {
 		switch {
 		case o.node == "":

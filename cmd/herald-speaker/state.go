@@ -18,13 +18,14 @@ type state struct {
 	Resumed    *time.Time // when the state was saved that is announced from while the API server is away; nil: it has answered
 	Forwarding forwarding.State
 	Rescue     rescueState
+	Flows      flowsState
 	Peers      []bgp.PeerStatus
 	Links      []l2.LinkStats // on which addresses are, or were, answered for
 	Members    *members.State // nil: no gossip
 }
 
 func (n *node) state() state {
-	st := state{State: n.speaker.State(), Forwarding: n.prober.State(), Rescue: n.rescuer.State(), Peers: n.bgp.Peers()}
+	st := state{State: n.speaker.State(), Forwarding: n.prober.State(), Rescue: n.rescuer.State(), Flows: n.flowsState(), Peers: n.bgp.Peers()}
 	if t := n.source.Resumed(); !t.IsZero() {
 		st.Resumed = &t
 	}

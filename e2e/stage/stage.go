@@ -45,11 +45,16 @@ type Stage struct {
 	*lab.Lab
 }
 
-// Install applies the manifests and a configuration, and waits until every
+// Install applies manifests/base and a configuration, and waits until every
 // replica runs and every speaker's session is up.
 func Install(ctx context.Context, l *lab.Lab, config string) (*Stage, error) {
+	return InstallFrom(ctx, l, "base", config)
+}
+
+// InstallFrom is Install with another folder of manifests/, one that needs no key.
+func InstallFrom(ctx context.Context, l *lab.Lab, folder, config string) (*Stage, error) {
 	s := &Stage{l}
-	if err := s.Manifests(ctx, "base"); err != nil {
+	if err := s.Manifests(ctx, folder); err != nil {
 		return nil, err
 	}
 	if err := s.Configure(ctx, config); err != nil {

@@ -18,12 +18,13 @@ import (
 
 // Options say what is shown, and where.
 type Options struct {
-	Address string              // required; such as :7472
-	Metrics prometheus.Gatherer // nil: /metrics is not there
-	Healthy func() error        // nil: always; an error makes /healthz fail, and the kubelet restart us
-	Ready   func() error        // nil: always; an error makes /readyz fail
-	State   func() any          // nil: /state is not there; called from many goroutines
-	Log     *slog.Logger        // nil: discard
+	Address string                  // required; such as :7472
+	Metrics prometheus.Gatherer     // nil: /metrics is not there
+	Healthy func() error            // nil: always; an error makes /healthz fail, and the kubelet restart us
+	Ready   func() error            // nil: always; an error makes /readyz fail
+	State   func() any              // nil: /state is not there; called from many goroutines
+	More    map[string]http.Handler // what else there is, by pattern; nil: nothing
+	Log     *slog.Logger            // nil: discard
 }
 
 // Server is the HTTP server.
@@ -69,6 +70,9 @@ func (s *Server) Handler() http.Handler {
 	}
 	if s.options.State != nil {
 		mux.HandleFunc("GET /state", s.state)
+	}
+	for pattern, h := range s.options.More {
+		mux.Handle(pattern, h)
 	}
 	return mux
 }

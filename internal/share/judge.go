@@ -140,21 +140,27 @@ func whyOff(heard []Heard) string {
 }
 
 // entriesOf are the reports about an address, each with as many samples to leave
-// out as it is ahead of the node that counted last the longest ago.
+// out as it is ahead of the node that counted last the longest ago. Reports come
+// from other processes: what cannot be is passed over.
 func entriesOf(addr netip.Addr, heard []Heard) (out []entry) {
+	heard = slices.Clone(heard)
+	slices.SortStableFunc(heard, func(a, b Heard) int { return cmp.Compare(a.Node, b.Node) })
+	heard = slices.CompactFunc(heard, func(a, b Heard) bool { return a.Node == b.Node })
 	var oldest time.Duration
+	var ages []time.Duration
 	for _, h := range heard {
-		if a, ok := h.Report.Of(addr); ok && h.Report.Off == "" && h.Report.Every > 0 {
-			out = append(out, entry{Address: a, node: h.Node, every: h.Report.Every})
-			oldest = max(oldest, h.Report.Age)
+		a, ok := h.Report.Of(addr)
+		if !ok || !h.Report.fresh() || len(out) > 0 && h.Report.Every != out[0].every {
+			continue
 		}
+		a.Samples = min(max(a.Samples, 0), maxCounts)
+		out = append(out, entry{Address: a, node: h.Node, every: h.Report.Every})
+		ages = append(ages, h.Report.Age)
+		oldest = max(oldest, h.Report.Age)
 	}
 	for i, e := range out {
-		at := slices.IndexFunc(heard, func(h Heard) bool { return h.Node == e.node })
-		ahead := oldest - heard[at].Report.Age
-		out[i].skip = int((ahead + e.every/2) / e.every)
+		out[i].skip = int((oldest - ages[i] + e.every/2) / e.every)
 	}
-	slices.SortFunc(out, func(a, b entry) int { return cmp.Compare(a.node, b.node) })
 	return out
 }
 
@@ -210,7 +216,7 @@ func groupOf(entries []entry, wanted func(Offer) bool) (g group, ok bool) {
 			if !o.Up || !wanted(o) {
 				continue
 			}
-			weights = append(weights, o.Weight)
+			weights = append(weights, max(o.Weight, 1))
 			preferences = append(preferences, o.Preference)
 			g.peers = append(g.peers, o.Peer)
 		}
@@ -263,9 +269,12 @@ func (g group) judge(v Verdict) Verdict {
 	every, most := g.entries[0].every, g.samples()
 	to := min(most, int(lastMinutes/every))
 	counts, sum := g.in(0, to)
-	for to < most && sum < enough {
-		to++
-		counts, sum = g.in(0, to)
+	for ; to < most && sum < enough; to++ {
+		more, n := g.in(to, to+1)
+		for i := range more {
+			counts[i] += more[i]
+		}
+		sum += n
 	}
 	v.Over, v.Flows = every*time.Duration(max(to, 0)), sum
 	v.Nodes = g.shares(counts, sum)

@@ -278,3 +278,30 @@ func TestCounts(t *testing.T) {
 		}
 	}
 }
+
+// FuzzJudge has other speakers say anything.
+func FuzzJudge(f *testing.F) {
+	h := situation()
+	flows(h, torA, 5, 100, 100, 100)
+	text, err := json.Marshal(h)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(strings.Replace(string(text), `"Age":2000000000`, `"Age":-9223372036854775808`, 1)))
+	f.Add([]byte(strings.Replace(string(text), `"Age":2000000000`, `"Age":9223372036854775807`, 1)))
+	f.Add([]byte(strings.ReplaceAll(string(text), `"Samples":90`, `"Samples":-3`)))
+	f.Add([]byte(strings.ReplaceAll(string(text), `"Every":10000000000`, `"Every":1`)))
+	f.Add([]byte(strings.ReplaceAll(string(text), `"Weight":`, `"Weight":0,"x":`)))
+	f.Add([]byte(strings.ReplaceAll(string(text), `"n2"`, `"n1"`)))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var h []Heard
+		if json.Unmarshal(text, &h) != nil {
+			return
+		}
+		v := Judge(vip, h)
+		if v.Kind == Wrong && (v.Says() == "" || v.Flows < Least) {
+			t.Errorf("%+v", v)
+		}
+	})
+}

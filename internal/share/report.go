@@ -74,7 +74,7 @@ func (c Counts) MarshalText() ([]byte, error) {
 }
 
 // maxCounts bounds what is read of somebody else.
-const maxCounts = 10_000
+const maxCounts = 1000
 
 // UnmarshalText reads what MarshalText wrote.
 func (c *Counts) UnmarshalText(text []byte) error {
@@ -95,11 +95,21 @@ func (c *Counts) UnmarshalText(text []byte) error {
 
 // sum adds up the samples from one to before another.
 func (c Counts) sum(from, to int) (n uint64) {
-	for _, x := range c[min(from, len(c)):min(to, len(c))] {
+	from = min(max(from, 0), len(c))
+	for _, x := range c[from:min(max(to, from), len(c))] {
 		n += uint64(x)
 	}
 	return n
 }
+
+// fresh tells whether a report is about now, and whether its numbers can be.
+func (r Report) fresh() bool {
+	return r.Off == "" && r.Every > 0 && r.Age >= 0 && r.Age < stale*r.Every
+}
+
+// stale is the age, in samples, from which a speaker that still answers is taken not
+// to count any more.
+const stale = 6
 
 // Of is what the report says of an address; false: nothing.
 func (r Report) Of(a netip.Addr) (Address, bool) {
@@ -108,4 +118,16 @@ func (r Report) Of(a netip.Addr) (Address, bool) {
 		return Address{}, false
 	}
 	return r.Addresses[i], true
+}
+
+// Expected is the share of a node that this report's weights ask for.
+func (a Address) Expected(node string) (share float64, ok bool) {
+	var sum uint64
+	for _, w := range a.Nodes {
+		sum += uint64(w.Weight)
+		if w.Node == node {
+			share, ok = float64(w.Weight), true
+		}
+	}
+	return share / float64(max(sum, 1)), ok
 }

@@ -26,6 +26,9 @@ func Counted(v Verdict) string {
 	return fmt.Sprintf("%d flows in %s by %s", v.Flows, v.Over, strings.Join(v.Peers, ", "))
 }
 
+// PeerNames are the names of the peers by which the flows came; empty: none.
+func (v Verdict) PeerNames() string { return strings.Join(v.Peers, ",") }
+
 // By names the router, or the routers, whose choice the flows were.
 func (v Verdict) By() string {
 	switch {

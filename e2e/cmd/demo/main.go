@@ -89,8 +89,8 @@ func setUp(ctx context.Context, w io.Writer, name string, say func(string, ...an
 	if err != nil {
 		return nil, err
 	}
-	say("Herald: kubectl apply -k manifests/base, and a ConfigMap with a pool and a peer")
-	return stage.Install(ctx, l, stage.Config)
+	say("Herald: kubectl apply -k manifests/overlays/measure, and a ConfigMap with a pool and a peer")
+	return stage.InstallFrom(ctx, l, "overlays/measure", stage.Config)
 }
 
 // waitRoutes waits until the router has all three next hops for all addresses,

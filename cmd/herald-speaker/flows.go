@@ -1,0 +1,97 @@
+package main
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/heraldlb/herald/internal/kube"
+	"github.com/heraldlb/herald/internal/share"
+	"github.com/heraldlb/herald/speaker/bgp"
+	"github.com/heraldlb/herald/speaker/flows"
+)
+
+// flowsState is for /state.
+type flowsState struct {
+	share.Report
+	Verdicts []share.Verdict   // of the addresses that this node judges
+	Unheard  map[string]string // nodes that could not be asked for their counts, and why
+}
+
+// newMeter measures which share of the flows comes to this node.
+func newMeter(n *node, log *slog.Logger) (*flows.Meter, error) {
+	o := flows.Options{Node: n.o.node, Situation: n.situation, Wrong: n.weightsIgnored, Log: log}
+	if n.o.countFlows {
+		o.Host = flows.Kernel(log)
+	} else {
+		o.Off = "--count-flows=false"
+	}
+	// Speakers have the same arguments, and so the same port.
+	if _, text, err := net.SplitHostPort(n.o.Address); err == nil {
+		if port, err := strconv.ParseUint(text, 10, 16); err == nil && port > 0 {
+			o.Ask = flows.Asker(n.o.node, uint16(port))
+		}
+	}
+	return flows.New(o)
+}
+
+// situation is what flows depend on.
+func (n *node) situation() flows.Situation {
+	st := n.speaker.State()
+	s := flows.Situation{Table: st.Table, Holds: st.Holds, Nodes: map[string]netip.Addr{}}
+	for _, p := range n.bgp.Peers() {
+		s.Peers = append(s.Peers, flows.Peer{Name: p.Name, Address: p.Address, Up: p.State == bgp.Established && p.Withheld == "", Paths: p.AddPath})
+	}
+	snapshot, _ := n.source.Snapshot()
+	for _, x := range snapshot.Nodes {
+		if len(x.Addrs) > 0 {
+			s.Nodes[x.Name] = x.Addrs[0]
+		}
+	}
+	return s
+}
+
+// weightsIgnored tells the Services that have the address.
+func (n *node) weightsIgnored(v share.Verdict) {
+	snapshot, _ := n.source.Snapshot()
+	for _, s := range snapshot.Services {
+		if s.Ours() && slices.Contains(s.Ingress, v.Addr) {
+			n.client.Event(s.Ref(), kube.Warning, "WeightsIgnored", v.Says()+". heraldctl explain says what to look at")
+		}
+	}
+}
+
+func (n *node) flowsState() flowsState {
+	return flowsState{Report: n.meter.Report(), Verdicts: n.meter.Verdicts(), Unheard: n.meter.Unheard()}
+}
+
+var (
+	flowsOn = prometheus.NewDesc("herald_flows_on",
+		"1 while new flows are counted; /state says why not.", nil, nil)
+	flowsTotal = prometheus.NewDesc("herald_flows_total",
+		"New TCP connections and UDP flows from outside to an address that this node announces.", []string{"address"}, nil)
+	flowsExpected = prometheus.NewDesc("herald_flows_expected_share",
+		"The part of all new flows to an address that its weight asks for, for this node.", []string{"address"}, nil)
+	weightsIgnored = prometheus.NewDesc("herald_weights_ignored",
+		"1 while the flows to an address do not follow the weights of the nodes, 0 while they do; only on the node that judges it, and only while there are enough flows.", []string{"address", "peer"}, nil)
+)
+
+func (o observed) collectFlows(ch chan<- prometheus.Metric) {
+	report := o.meter.Report()
+	ch <- prometheus.MustNewConstMetric(flowsOn, prometheus.GaugeValue, flag01(report.Off == ""))
+	for _, a := range report.Addresses {
+		ch <- prometheus.MustNewConstMetric(flowsTotal, prometheus.CounterValue, float64(a.Total), a.Addr.String())
+		if want, ok := a.Expected(o.o.node); ok {
+			ch <- prometheus.MustNewConstMetric(flowsExpected, prometheus.GaugeValue, want, a.Addr.String())
+		}
+	}
+	for _, v := range o.meter.Verdicts() {
+		if v.Kind == share.Right || v.Kind == share.Wrong {
+			ch <- prometheus.MustNewConstMetric(weightsIgnored, prometheus.GaugeValue, flag01(v.Kind == share.Wrong), v.Addr.String(), v.PeerNames())
+		}
+	}
+}
