@@ -32,6 +32,8 @@ func TestExplainLiveAndFromASnapshot(t *testing.T) {
 		"\n  established: n1, n2\n",
 		"\n  off: n1, n2, n3: try the rules of ip in nftables: ", // without its overlay
 		"; apply manifests/overlays/flow-rescue or full, which permit it\n",
+		"\n  not counted: n1, n2: try the rules of ip in nftables: ",
+		"; apply manifests/overlays/measure, add-path, flow-rescue or full, which permit it\n",
 	} {
 		if !strings.Contains(live, want) {
 			t.Errorf("%q is not in\n%s", want, live)
@@ -40,7 +42,7 @@ func TestExplainLiveAndFromASnapshot(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "saved.json")
 	must(t, os.WriteFile(file, []byte(heraldctl(t, "snapshot", "--kubeconfig", herald.Kubeconfig())), 0o600))
 	saved := heraldctl(t, "explain", "--snapshot", file, "told")
-	decided, rest, _ := strings.Cut(saved, "\nBGP sessions, flow rescue: ")
+	decided, rest, _ := strings.Cut(saved, "\nBGP sessions, measured shares, flow rescue: ")
 	if !strings.HasPrefix(live, decided) || strings.Contains(saved, "kube-proxy, asked") || !strings.HasSuffix(rest, "were not asked\n") {
 		t.Errorf("from the snapshot:\n%s\nlive:\n%s", saved, live)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -27,11 +28,12 @@ const (
 )
 
 // askNodes asks each of the nodes once: those that announce a Service for their BGP
-// sessions, and those that should rescue its flows whether they do. What a router
-// refuses, the kernel lacks, or the speaker may not do, is known there alone.
-func askNodes(ctx context.Context, w io.Writer, client *kube.Client, announcing, rescuing []string) {
-	nodes := slices.Clone(announcing)
-	for _, n := range rescuing {
+// sessions and for the flows that they have counted, and those that should rescue its
+// flows whether they do. What a router refuses or does, the kernel lacks, or the
+// speaker may not do, is known there alone.
+func askNodes(ctx context.Context, w io.Writer, client *kube.Client, q questions) {
+	nodes := slices.Clone(q.announcing)
+	for _, n := range q.rescuing {
 		if !slices.Contains(nodes, n) {
 			nodes = append(nodes, n)
 		}
@@ -40,8 +42,19 @@ func askNodes(ctx context.Context, w io.Writer, client *kube.Client, announcing,
 		return
 	}
 	answers := askAll(ctx, client, nodes, answerTime)
-	explain.Sessions(w, of(answers, announcing))
-	explain.Rescue(w, of(answers, rescuing))
+	explain.Sessions(w, of(answers, q.announcing))
+	explain.Shares(w, q.addrs, of(answers, q.announcing))
+	explain.Rescue(w, of(answers, q.rescuing))
+}
+
+// questions are what nodes alone know of a Service.
+type questions struct {
+	addrs                []netip.Addr // that are announced by BGP
+	announcing, rescuing []string     // nodes
+}
+
+func questionsAbout(saved explain.Saved, key string) questions {
+	return questions{explain.AnnouncedAddrs(saved, key), explain.AnnouncingNodes(saved, key), explain.RescueNodes(saved, key)}
 }
 
 // of are the answers of some of the nodes that were asked, in their order.

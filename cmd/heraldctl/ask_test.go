@@ -147,7 +147,7 @@ func TestNodesAreAskedOnce(t *testing.T) {
 			says(text)(w, r)
 		}
 	}
-	const refused = `{"Rescue": {"On": true}, "Peers": [{"Name": "router", "State": "Idle", "LastError": "no password: key \"tor\" of the Secret herald-bgp: no such key"}]}`
+	const refused = `{"Rescue": {"On": true}, "Flows": {"Off": "no right"}, "Peers": [{"Name": "router", "State": "Idle", "LastError": "no password: key \"tor\" of the Secret herald-bgp: no such key"}]}`
 	c := serve(t,
 		speakerPod{"n1", running, 7473, counts(0, on)},
 		speakerPod{"n2", running, 7473, counts(1, refused)},
@@ -161,12 +161,16 @@ BGP sessions, as the nodes' speakers say:
   none: n3: the speaker has none yet
   not known: n5: the speaker does not run: kubectl -n herald-system describe pod speaker-3
 
+measured shares, as the nodes' speakers count new flows:
+  not counted: n2: no right
+  not known: n1, n3: /state of the speaker does not tell: its version counts none
+
 flow rescue, as the nodes' speakers say:
   on: n1, n2
   not known: n4: no speaker is there: kubectl -n herald-system describe daemonset -l app.kubernetes.io/name=herald,app.kubernetes.io/component=speaker
 `
 	var b strings.Builder
-	askNodes(t.Context(), &b, c, []string{"n1", "n2", "n3", "n5"}, []string{"n1", "n2", "n4"})
+	askNodes(t.Context(), &b, c, questions{nil, []string{"n1", "n2", "n3", "n5"}, []string{"n1", "n2", "n4"}})
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -176,7 +180,7 @@ flow rescue, as the nodes' speakers say:
 		}
 	}
 	b.Reset()
-	if askNodes(t.Context(), &b, nil, nil, nil); b.String() != "" {
+	if askNodes(t.Context(), &b, nil, questions{}); b.String() != "" {
 		t.Errorf("no node is to be asked: %s", b.String())
 	}
 }
@@ -184,7 +188,7 @@ flow rescue, as the nodes' speakers say:
 func TestNodesAreNotAskedWithoutTheRightToListPods(t *testing.T) {
 	c := clientOf(t, fails(403, metav1.StatusReasonForbidden, "pods is forbidden"))
 	var b strings.Builder
-	askNodes(t.Context(), &b, c, []string{"n1", "n2"}, []string{"n1", "n2"})
+	askNodes(t.Context(), &b, c, questions{nil, []string{"n1", "n2"}, []string{"n1", "n2"}})
 	if want := "\n  not known: n1, n2: you may not list pods in the namespace herald-system\n"; strings.Count(b.String(), want) != 2 {
 		t.Errorf("got %s", b.String())
 	}
@@ -207,7 +211,7 @@ func TestManyNodesAreAsked(t *testing.T) {
 		}})
 	}
 	var b strings.Builder
-	askNodes(t.Context(), &b, serve(t, pods...), nodes, nodes)
+	askNodes(t.Context(), &b, serve(t, pods...), questions{nil, nodes, nodes})
 	all := strings.Join(nodes, ", ") + "\n"
 	if !strings.HasSuffix(b.String(), "\n  on: "+all) || !strings.Contains(b.String(), "\n  established: "+all) {
 		t.Errorf("got %s", b.String())

@@ -28,7 +28,8 @@ Of a Service with externalTrafficPolicy Local every node's kube-proxy is asked,
 too, how many ready endpoints it has there. That is the weight if all is well.
 
 The speaker of every node that announces the Service is asked for its BGP
-sessions, and where flow rescue is set, whether it is on there, and why not. The
+sessions, for the new flows that it has counted, which are then judged beside the
+weights, and where flow rescue is set, whether it is on there, and why not. The
 API server passes the question on. For that you need the right to list pods and
 to get pods/proxy in Herald's namespace; without it those answers are missing.
 
@@ -106,15 +107,15 @@ func runExplain(ctx context.Context, std streams, args []string) error {
 	if err := explain.Service(std.out, saved, key); err != nil {
 		return err
 	}
-	announcing, rescuing := explain.AnnouncingNodes(saved, key), explain.RescueNodes(saved, key)
+	q := questionsAbout(saved, key)
 	if client == nil {
-		explain.NotAsked(std.out, announcing, rescuing)
+		explain.NotAsked(std.out, q.announcing, q.rescuing)
 		return nil
 	}
 	if err := crossCheck(ctx, std.out, saved.Cluster, key); err != nil {
 		return err
 	}
-	askNodes(ctx, std.out, client, announcing, rescuing)
+	askNodes(ctx, std.out, client, q)
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/heraldlb/herald/internal/share"
 )
 
 // Answer is what became of asking one node's speaker for its /state.
@@ -20,7 +22,8 @@ type Answer struct {
 type State struct {
 	ConfigError, Error string
 	Peers              []Peer
-	Rescue             *Rescuing // nil: its version has no flow rescue
+	Rescue             *Rescuing     // nil: its version has no flow rescue
+	Flows              *share.Report // nil: its version counts none
 }
 
 // Peer is a BGP session in the speaker's words.
@@ -55,7 +58,7 @@ func Rescue(w io.Writer, answers []Answer) {
 func NotAsked(w io.Writer, announcing, rescuing []string) {
 	var what []string
 	if len(announcing) > 0 {
-		what = append(what, "BGP sessions")
+		what = append(what, "BGP sessions", "measured shares")
 	}
 	if len(rescuing) > 0 {
 		what = append(what, "flow rescue")
@@ -122,6 +125,10 @@ func write(w io.Writer, heading string, facts []fact) {
 		return
 	}
 	fmt.Fprintf(w, "\n%s, as the nodes' speakers say:\n", heading)
+	grouped(w, facts)
+}
+
+func grouped(w io.Writer, facts []fact) {
 	nodes, pods := map[fact][]string{}, map[fact][]string{} // the keys are without node and pod
 	var kinds []fact
 	for _, f := range facts {

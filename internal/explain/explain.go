@@ -224,7 +224,7 @@ func table(w io.Writer, rows []row) {
 			continue
 		}
 		if r.Announce {
-			fmt.Fprintf(tw, "  %s\tannounces\tweight %d\t%s of the traffic%s\n", r.node, r.Weight, share(r.Decision), atLayer2(r.Decision))
+			fmt.Fprintf(tw, "  %s\tannounces\tweight %d\t%s of the traffic%s\n", r.node, r.Weight, portion(r.Decision), atLayer2(r.Decision))
 			continue
 		}
 		if r.Claim {
@@ -260,9 +260,9 @@ func atLayer2(d plan.Decision) string {
 	return ""
 }
 
-// share is the part of the connections that a router which honours the weights
+// portion is the part of the connections that a router which honours the weights
 // sends to this node.
-func share(d plan.Decision) string {
+func portion(d plan.Decision) string {
 	var sum uint64
 	for _, n := range d.Nodes {
 		sum += uint64(n.Weight)

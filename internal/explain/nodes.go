@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/heraldlb/herald/internal/cluster"
@@ -23,6 +24,23 @@ func AnnouncingNodes(in Saved, key string) (names []string) {
 		}
 	}
 	return names
+}
+
+// AnnouncedAddrs are the addresses of a Service that nodes announce by BGP, as far
+// as the cluster tells.
+func AnnouncedAddrs(in Saved, key string) (addrs []netip.Addr) {
+	c, near, svc := about(in, key)
+	if c == nil {
+		return nil
+	}
+	for _, n := range near.Nodes {
+		for _, d := range plan.Compute(plan.Input{Self: n.Name, Config: c, Cluster: near, Gateways: gateways}).Decisions {
+			if d.Announce && d.Service == svc.Key() && !slices.Contains(addrs, d.Addr) {
+				addrs = append(addrs, d.Addr)
+			}
+		}
+	}
+	return addrs
 }
 
 // RescueNodes are the nodes that must rescue flows of a Service, or may be asked

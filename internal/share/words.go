@@ -21,9 +21,13 @@ func (v Verdict) Says() string {
 		v.By(), does, n.Node, Percent(n.Want), Percent(n.Got), v.Flows, v.Over, v.looks())
 }
 
-// Counted is how many flows a verdict rests on.
+// Counted is how many flows a verdict rests on, and by whom they came.
 func Counted(v Verdict) string {
-	return fmt.Sprintf("%d flows in %s by %s", v.Flows, v.Over, strings.Join(v.Peers, ", "))
+	by := "none of the peers"
+	if len(v.Peers) > 0 {
+		by = strings.Join(v.Peers, ", ")
+	}
+	return fmt.Sprintf("%d flows in %s by %s", v.Flows, v.Over, by)
 }
 
 // PeerNames are the names of the peers by which the flows came; empty: none.
