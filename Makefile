@@ -9,7 +9,10 @@ export GOFLAGS ?= -buildvcs=false
 # to the front of the PATH, since the lab's build calls go as well.
 GO = PATH="$$(dirname "$$(cat $(CURDIR)/.go-command)"):$$PATH" go
 LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-VERSION = $(shell git describe --tags --always --dirty 2>/dev/null)
+# The version of the tree is the tag of its images; the commit tells builds apart.
+TAG = $(shell sed -n 's/.*newTag: \([^ ,}]*\).*/\1/p' manifests/base/kustomization.yaml | head -n 1)
+COMMIT = $(shell git describe --always --abbrev=12 --exclude '*' --dirty=.dirty 2>/dev/null)
+VERSION = $(TAG)$(addprefix +,$(COMMIT))
 PURE = ./internal/cluster/... ./internal/config/... ./internal/explain/... ./internal/share/... ./allocator/assign/... ./speaker/plan/... ./speaker
 
 .PHONY: help
@@ -24,13 +27,11 @@ setup: ## find a C compiler and a fitting Go, or install them
 build: setup ## bin/herald-allocator, bin/herald-speaker, bin/heraldctl
 	$(GO) build -trimpath -ldflags "-s -w -X github.com/heraldlb/herald/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/...
 
-IMAGE_TAG ?= v0.1.0
+PLATFORMS ?= linux/amd64,linux/arm64
 
 .PHONY: images
-images: build ## container images of the daemons; needs docker
-	for b in herald-allocator herald-speaker; do \
-		docker build --build-arg BINARY=$$b -t heraldlb/$$b:$(IMAGE_TAG) . || exit 1; \
-	done
+images: setup ## container images of the daemons as archives in bin/images; PUSH=registry/name pushes them
+	$(GO) run ./internal/tools/images -platforms $(PLATFORMS) $(if $(IMAGE_TAG),-version $(IMAGE_TAG)) $(if $(PUSH),-push $(PUSH))
 
 .PHONY: lab
 lab: build ## everything that the lab needs; the first time it compiles Kubernetes
