@@ -27,6 +27,10 @@ setup: ## find a C compiler and a fitting Go, or install them
 build: setup ## bin/herald-allocator, bin/herald-speaker, bin/heraldctl
 	$(GO) build -trimpath -ldflags "-s -w -X github.com/heraldlb/herald/internal/daemon.version=$(VERSION)" -o bin/ ./cmd/...
 
+.PHONY: version
+version: ## what programs that are built now say of themselves
+	@echo $(VERSION)
+
 PLATFORMS ?= linux/amd64,linux/arm64
 
 .PHONY: images

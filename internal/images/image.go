@@ -22,6 +22,10 @@ type Built struct {
 	Path     string
 }
 
+// user is whom the daemons run as; the manifests say the same. It is a number, or
+// the kubelet could not tell that it is not root.
+const user = "65532:65532"
+
 // Index is the image of a daemon for all the platforms that it was built for.
 func Index(t Tree, daemon string, builds []Built) (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
@@ -60,8 +64,7 @@ func image(t Tree, daemon string, b Built) (v1.Image, error) {
 	config.Created = made
 	config.OS, config.Architecture = b.Platform.OS, b.Platform.Architecture
 	config.Config = v1.Config{
-		// A number, or the kubelet cannot tell that it is not root.
-		User:       "65532:65532",
+		User:       user,
 		Entrypoint: []string{"/" + daemon},
 		Labels:     annotations(t, daemon),
 	}

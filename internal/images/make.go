@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -31,6 +32,9 @@ type Made struct {
 func Make(ctx context.Context, o Options) ([]Made, error) {
 	if o.Daemons == nil {
 		o.Daemons = Daemons
+	}
+	if _, err := name.NewTag(Repository+"/herald:"+o.Tree.Version, name.WithDefaultRegistry("docker.io")); err != nil {
+		return nil, fmt.Errorf("tag %q: %w", o.Tree.Version, err)
 	}
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return nil, err

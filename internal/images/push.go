@@ -16,7 +16,7 @@ import (
 func Push(ctx context.Context, to string, t Tree, daemon string, index v1.ImageIndex) (string, error) {
 	tag, err := name.NewTag(to+"/"+daemon+":"+t.Version, name.StrictValidation)
 	if err != nil {
-		return "", fmt.Errorf("push to %q: want REGISTRY/NAME: %w", to, err)
+		return "", fmt.Errorf("push to %q: want REGISTRY/NAME, for example registry.example.com/team: %w", to, err)
 	}
 	err = remote.WriteIndex(tag, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
 	if err != nil {

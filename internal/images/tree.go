@@ -85,7 +85,7 @@ func versionIn(text []byte) (string, error) {
 		}
 		tag := k.Images[i].NewTag
 		if !versionPattern.MatchString(tag) {
-			return "", fmt.Errorf("images[%d].newTag: %q: not a version such as v0.1.0", i, tag)
+			return "", fmt.Errorf("images[%d].newTag: %q: not a version like v0.1.0", i, tag)
 		}
 		if version != "" && tag != version {
 			return "", fmt.Errorf("images[%d].newTag: %q: another image has %q; give all the same", i, tag, version)

@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	for _, text := range strings.Split(platforms, ",") {
 		p, err := v1.ParsePlatform(text)
 		if err != nil || p.OS == "" || p.Architecture == "" {
-			return fmt.Errorf("-platforms %q: want a list such as linux/amd64,linux/arm64", platforms)
+			return fmt.Errorf("-platforms %q: want a list like linux/amd64,linux/arm64", platforms)
 		}
 		o.Platforms = append(o.Platforms, *p)
 	}
