@@ -94,7 +94,7 @@ func validateSBOM(t *testing.T, text []byte) {
 		t.Error(err)
 	}
 	// And one that has a fault is found to have it.
-	broken, err := jsonschema.UnmarshalJSON(bytes.NewReader(bytes.Replace(text, []byte(`"type": "library"`), []byte(`"type": "libary"`), 1)))
+	broken, err := jsonschema.UnmarshalJSON(bytes.NewReader(bytes.Replace(text, []byte(`"type": "library"`), []byte(`"type": "bookshop"`), 1)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,13 +101,9 @@ func (t *Tree) askGit(ctx context.Context) error {
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", t.Dir}, args...)...).Output()
 		return strings.TrimSpace(string(out)), err
 	}
-	// The folder of another project's checkout has a commit, but not of ours.
-	if prefix, err := git("rev-parse", "--show-prefix"); err != nil || prefix != "" {
+	head, ok := commitOf(git)
+	if !ok {
 		return nil
-	}
-	head, err := git("log", "-1", "--format=%H %ct")
-	if err != nil {
-		return nil // a checkout without a commit
 	}
 	revision, seconds, _ := strings.Cut(head, " ")
 	at, err := strconv.ParseInt(seconds, 10, 64)
@@ -128,6 +124,17 @@ func (t *Tree) askGit(ctx context.Context) error {
 		return errors.New("the commit has the tag " + strings.Join(names, ", ") + ", but " + kustomization + " says " + t.Version + "; make them the same")
 	}
 	return nil
+}
+
+// commitOf is the hash of the commit and its date; false: there is none. The
+// folder of another project's checkout has a commit, but not of ours.
+func commitOf(git func(...string) (string, error)) (string, bool) {
+	prefix, err := git("rev-parse", "--show-prefix")
+	if err != nil || prefix != "" {
+		return "", false
+	}
+	head, err := git("log", "-1", "--format=%H %ct")
+	return head, err == nil
 }
 
 // binaryVersion is what a program says of itself: the version, then what tells
