@@ -9,9 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -249,53 +246,6 @@ func TestLostLeadershipEndsWithNoWriteUnderWay(t *testing.T) {
 		}
 		if a.State().Leader {
 			t.Error("leads still")
-		}
-	})
-}
-
-func TestMetricsOfALeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(pool("192.0.2.1-192.0.2.3"))
-		w.create("a", "b")
-		reg := prometheus.NewRegistry()
-		a, err := New(Options{
-			Source: w, Statuses: w, ConfigMaps: w, Events: w, Metrics: NewMetrics(reg),
-			Namespace: "herald-system", ConfigMap: "herald", Accepted: "herald-accepted",
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- a.Run(ctx) }()
-		synctest.Wait()
-		names := []string{"herald_allocator_leader", "herald_config_valid", "herald_config_warnings", "herald_allocator_pool_capacity", "herald_allocator_pool_assigned"}
-		err = testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP herald_allocator_leader 1 while this replica hands out addresses.
-# TYPE herald_allocator_leader gauge
-herald_allocator_leader 1
-# HELP herald_allocator_pool_assigned Addresses of a pool that Services have.
-# TYPE herald_allocator_pool_assigned gauge
-herald_allocator_pool_assigned{family="IPv4",pool="public"} 2
-# HELP herald_allocator_pool_capacity Addresses of a pool that are or can be handed out.
-# TYPE herald_allocator_pool_capacity gauge
-herald_allocator_pool_capacity{family="IPv4",pool="public"} 3
-# HELP herald_config_valid 1 if the newest configuration is valid; 0: an older one is in force.
-# TYPE herald_config_valid gauge
-herald_config_valid 1
-# HELP herald_config_warnings Number of warnings about the newest configuration, if it is valid.
-# TYPE herald_config_warnings gauge
-herald_config_warnings 0
-`), names...)
-		if err != nil {
-			t.Error(err)
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		if n, err := testutil.GatherAndCount(reg, names...); n != 1 || err != nil {
-			t.Errorf("%d of these metrics from one that does not lead, %v", n, err)
 		}
 	})
 }

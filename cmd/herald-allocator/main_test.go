@@ -127,6 +127,9 @@ func TestAddressesOutliveTheAllocators(t *testing.T) {
 	if b.leads() {
 		leader, follower = b, a
 	}
+	if !leader.leads() || follower.leads() {
+		t.Fatalf("a leads: %v, b leads: %v; want one of them", a.leads(), b.leads())
+	}
 	leader.end(syscall.SIGTERM)
 	took := served(t, s, ns, "after-term")
 	t.Logf("leader asked to go: next Service served after %v", took)
@@ -137,6 +140,9 @@ func TestAddressesOutliveTheAllocators(t *testing.T) {
 
 	c := start(t, s, "c")
 	kubetest.Eventually(t, 10*time.Second, "c is ready", func() bool { return strings.HasPrefix(c.get("/readyz"), "ok") })
+	if !follower.leads() || c.leads() {
+		t.Fatal("the one that has served after the handover does not lead")
+	}
 	follower.end(syscall.SIGKILL)
 	took = served(t, s, ns, "after-kill")
 	t.Logf("leader killed: next Service served after %v", took)
@@ -196,8 +202,12 @@ func TestBrokenConfigurationIsSaidEverywhere(t *testing.T) {
 	served(t, s, ns, "one")
 	configure(t, s, "apiVersion: heraldlb.io/v1\npools: [{name: public, ranges: [10.64.0.0/33], colour: red}]\n")
 	kubetest.Eventually(t, 5*time.Second, "the metric", func() bool {
-		return strings.Contains(r.get("/metrics"), "herald_config_valid 0")
+		v, ok := valueOf(r.get("/metrics"), "herald_config_valid")
+		return ok && v == 0
 	})
+	if n, _ := valueOf(r.get("/metrics"), "herald_config_problems"); n != 2 {
+		t.Errorf("the metric counts %v faults, want 2", n)
+	}
 	served(t, s, ns, "two") // of the last good configuration
 	s.Create(t, kubetest.LoadBalancer(ns, "three"))
 	kubetest.Eventually(t, 5*time.Second, "the condition", func() bool {
@@ -209,7 +219,7 @@ func TestBrokenConfigurationIsSaidEverywhere(t *testing.T) {
 	})
 	configure(t, s, pool("10.64.0.1-10.64.0.3"))
 	kubetest.Eventually(t, 5*time.Second, "an address for the third", func() bool { return statuses(t, s, ns)["three"] != "" })
-	if !strings.Contains(r.get("/metrics"), "herald_config_valid 1") {
-		t.Error("the metric stays 0")
+	if v, _ := valueOf(r.get("/metrics"), "herald_config_valid"); v != 1 {
+		t.Errorf("the metric says %v of a valid configuration", v)
 	}
 }
