@@ -10,61 +10,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/serve/servetest"
 )
-
-// series are the values of all metrics, by name and labels; of a histogram, its
-// count and sum.
-func series(t *testing.T, reg prometheus.Gatherer) map[string]float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.Metric {
-			var labels []string
-			for _, l := range m.Label {
-				labels = append(labels, l.GetValue())
-			}
-			name := f.GetName()
-			if len(labels) > 0 {
-				name += " " + strings.Join(labels, " ")
-			}
-			switch f.GetType() {
-			case dto.MetricType_HISTOGRAM:
-				all[name+" count"], all[name+" sum"] = float64(m.Histogram.GetSampleCount()), m.Histogram.GetSampleSum()
-			case dto.MetricType_COUNTER:
-				all[name] = m.Counter.GetValue()
-			default:
-				all[name] = m.Gauge.GetValue()
-			}
-		}
-	}
-	return all
-}
-
-// absent stands for a series that has gone.
-const absent = -1
-
-// changed are the series of after that before does not have, or has otherwise.
-func changed(before, after map[string]float64) map[string]float64 {
-	out := map[string]float64{}
-	for name, v := range after {
-		if was, ok := before[name]; !ok || was != v {
-			out[name] = v
-		}
-	}
-	for name := range before {
-		if _, ok := after[name]; !ok {
-			out[name] = absent
-		}
-	}
-	return out
-}
 
 // Each row is something that happens, and all that it changes.
 func TestMetricsFollowWhatHappens(t *testing.T) {
@@ -78,7 +27,7 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := series(t, reg)
+		before := servetest.Series(t, reg)
 		if before["herald_allocator_leader"] != 0 || len(before) != 10 {
 			t.Errorf("before it leads: %v", before)
 		}
@@ -86,7 +35,7 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
 		synctest.Wait()
-		now := series(t, reg)
+		now := servetest.Series(t, reg)
 		want := map[string]float64{
 			"herald_allocator_leader": 1, "herald_config_valid": 1, "herald_config_problems": 0,
 			"herald_allocator_pool_capacity IPv4 public": 3, "herald_allocator_pool_assigned IPv4 public": 0,
@@ -96,7 +45,7 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 				want[name] = 0 // there for each reason, or no alert could name them
 			}
 		}
-		if d := cmp.Diff(want, changed(before, now)); d != "" || len(want) < 8 {
+		if d := cmp.Diff(want, servetest.Changed(before, now)); d != "" || len(want) < 8 {
 			t.Errorf("it leads (-want +got):\n%s", d)
 		}
 		answers := func(err error) func(context.Context, string) error {
@@ -176,26 +125,26 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 				"herald_allocator_status_write_seconds count": 10,
 			}},
 		} {
-			before := series(t, reg)
+			before := servetest.Series(t, reg)
 			row.do()
 			synctest.Wait()
-			if d := cmp.Diff(row.want, changed(before, series(t, reg))); d != "" {
+			if d := cmp.Diff(row.want, servetest.Changed(before, servetest.Series(t, reg))); d != "" {
 				t.Errorf("%s (-want +got):\n%s", row.desc, d)
 			}
 		}
-		before = series(t, reg)
+		before = servetest.Series(t, reg)
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		gone := changed(before, series(t, reg))
+		gone := servetest.Changed(before, servetest.Series(t, reg))
 		maps.DeleteFunc(gone, func(name string, v float64) bool {
-			return v == absent && (strings.HasPrefix(name, "herald_allocator_services ") || strings.HasPrefix(name, "herald_allocator_pool_") || strings.HasPrefix(name, "herald_config_"))
+			return v == servetest.Absent && (strings.HasPrefix(name, "herald_allocator_services ") || strings.HasPrefix(name, "herald_allocator_pool_") || strings.HasPrefix(name, "herald_config_"))
 		})
 		if d := cmp.Diff(map[string]float64{"herald_allocator_leader": 0}, gone); d != "" {
 			t.Errorf("it leads no more; of what it knew of the cluster, nothing may be left (-want +got):\n%s", d)
 		}
-		for name := range series(t, reg) {
+		for name := range servetest.Series(t, reg) {
 			if strings.HasPrefix(name, "herald_config_") || strings.HasPrefix(name, "herald_allocator_pool_") || strings.HasPrefix(name, "herald_allocator_services") {
 				t.Errorf("%s is there although it does not lead", name)
 			}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/heraldlb/herald/internal/kube/kubetest"
+	"github.com/heraldlb/herald/internal/serve/servetest"
 )
 
 func pool(ranges ...string) string {
@@ -202,10 +203,10 @@ func TestBrokenConfigurationIsSaidEverywhere(t *testing.T) {
 	served(t, s, ns, "one")
 	configure(t, s, "apiVersion: heraldlb.io/v1\npools: [{name: public, ranges: [10.64.0.0/33], colour: red}]\n")
 	kubetest.Eventually(t, 5*time.Second, "the metric", func() bool {
-		v, ok := valueOf(r.get("/metrics"), "herald_config_valid")
+		v, ok := servetest.Value(r.get("/metrics"), "herald_config_valid")
 		return ok && v == 0
 	})
-	if n, _ := valueOf(r.get("/metrics"), "herald_config_problems"); n != 2 {
+	if n, _ := servetest.Value(r.get("/metrics"), "herald_config_problems"); n != 2 {
 		t.Errorf("the metric counts %v faults, want 2", n)
 	}
 	served(t, s, ns, "two") // of the last good configuration
@@ -219,7 +220,7 @@ func TestBrokenConfigurationIsSaidEverywhere(t *testing.T) {
 	})
 	configure(t, s, pool("10.64.0.1-10.64.0.3"))
 	kubetest.Eventually(t, 5*time.Second, "an address for the third", func() bool { return statuses(t, s, ns)["three"] != "" })
-	if v, _ := valueOf(r.get("/metrics"), "herald_config_valid"); v != 1 {
+	if v, _ := servetest.Value(r.get("/metrics"), "herald_config_valid"); v != 1 {
 		t.Errorf("the metric says %v of a valid configuration", v)
 	}
 }

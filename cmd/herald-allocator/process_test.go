@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heraldlb/herald/internal/kube/kubetest"
+	"github.com/heraldlb/herald/internal/serve/servetest"
 )
 
 const asAllocator = "HERALD_TEST_AS_ALLOCATOR"
@@ -159,43 +159,8 @@ func (r *replica) get(path string) string {
 }
 
 func (r *replica) leads() bool {
-	v, ok := valueOf(r.get("/metrics"), "herald_allocator_leader")
+	v, ok := servetest.Value(r.get("/metrics"), "herald_allocator_leader")
 	return ok && v == 1
-}
-
-// valueOf is the value of one series in the text of /metrics. A metric's help
-// may begin with a number just as its value does.
-func valueOf(metrics, series string) (float64, bool) {
-	for line := range strings.Lines(metrics) {
-		if text, ok := strings.CutPrefix(line, series+" "); ok {
-			v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-			return v, err == nil
-		}
-	}
-	return 0, false
-}
-
-func TestValueOfASeries(t *testing.T) {
-	const follower = `# HELP herald_allocator_leader 1 while this replica hands out addresses.
-# TYPE herald_allocator_leader gauge
-herald_allocator_leader 0
-`
-	for _, tt := range []struct {
-		desc, metrics string
-		value         float64
-		ok            bool
-	}{
-		{"of a follower", follower, 0, true},
-		{"of a leader", strings.Replace(follower, "leader 0\n", "leader 1\n", 1), 1, true},
-		{"ten is not one", strings.Replace(follower, "leader 0\n", "leader 10\n", 1), 10, true},
-		{"another name that begins so", "herald_allocator_leaders 1\n", 0, false},
-		{"only help", strings.TrimSuffix(follower, "herald_allocator_leader 0\n"), 0, false},
-		{"no answer", "connection refused", 0, false},
-	} {
-		if v, ok := valueOf(tt.metrics, "herald_allocator_leader"); v != tt.value || ok != tt.ok {
-			t.Errorf("%s: %v, %v; want %v, %v", tt.desc, v, ok, tt.value, tt.ok)
-		}
-	}
 }
 
 func freeAddress(t *testing.T) string {

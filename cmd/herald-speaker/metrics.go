@@ -77,34 +77,47 @@ func (o observed) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (o observed) Collect(ch chan<- prometheus.Metric) {
+	x := facts{state: o.node.state(), Synced: o.watcher.Synced()}
+	if o.layer2 != nil {
+		x.Conflicts = o.layer2.conflicts.Load()
+	}
+	x.collect(ch)
+	o.collectFlows(ch)
+}
+
+// facts are all that the metrics are made of.
+type facts struct {
+	state
+	Synced    bool
+	Conflicts uint64 // at layer 2
+}
+
+func (x facts) collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	st := o.speaker.State()
-	gauge(synced, flag01(o.watcher.Synced()))
-	if st.ConfigHash != "" {
-		gauge(configInForce, 1, st.ConfigHash)
+	gauge(synced, flag01(x.Synced))
+	if x.ConfigHash != "" {
+		gauge(configInForce, 1, x.ConfigHash)
 	}
-	gauge(configRefused, flag01(st.ConfigError != ""))
-	gauge(applyFailed, flag01(st.Error != ""))
-	for reason, n := range byReason(st) {
+	gauge(configRefused, flag01(x.ConfigError != ""))
+	gauge(applyFailed, flag01(x.Error != ""))
+	for reason, n := range byReason(x.State) {
 		gauge(decisions, float64(n), reason)
 	}
-	gauge(weightsHeld, float64(held(st)))
-	gauge(notForwarded, float64(len(o.prober.State().Pending)))
-	gauge(fuseHeld, float64(st.Fused))
-	gauge(resumed, flag01(!o.source.Resumed().IsZero()))
-	rescue := o.rescuer.State()
-	gauge(rescueOn, flag01(rescue.On))
+	gauge(weightsHeld, float64(held(x.State)))
+	gauge(notForwarded, float64(len(x.Forwarding.Pending)))
+	gauge(fuseHeld, float64(x.Fused))
+	gauge(resumed, flag01(x.Resumed != nil))
+	gauge(rescueOn, flag01(x.Rescue.On))
 	for what, n := range map[string]uint64{
-		"asked": rescue.Counters.Asked, "claimed": rescue.Counters.Claimed, "directed": rescue.Counters.Directed,
-		"given_up": rescue.Counters.GivenUp, "limited": rescue.Counters.Limited,
+		"asked": x.Rescue.Counters.Asked, "claimed": x.Rescue.Counters.Claimed, "directed": x.Rescue.Counters.Directed,
+		"given_up": x.Rescue.Counters.GivenUp, "limited": x.Rescue.Counters.Limited,
 	} {
 		ch <- prometheus.MustNewConstMetric(rescuePackets, prometheus.CounterValue, float64(n), what)
 	}
-	o.collectFlows(ch)
-	gauge(peersRefused, float64(len(st.Table.Refused)))
-	for _, p := range o.bgp.Peers() {
+	gauge(peersRefused, float64(len(x.Table.Refused)))
+	for _, p := range x.Peers {
 		at := ""
 		if p.Address.IsValid() {
 			at = p.Address.String()
@@ -120,22 +133,22 @@ func (o observed) Collect(ch chan<- prometheus.Metric) {
 			gauge(peerBFD, flag01(p.BFD == "Up"), p.Name, at)
 		}
 	}
-	if o.layer2 != nil {
-		o.collectLayer2(ch, st)
+	if x.Members != nil {
+		x.collectLayer2(ch)
 	}
 }
 
-func (o observed) collectLayer2(ch chan<- prometheus.Metric, st speaker.State) {
+func (x facts) collectLayer2(ch chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
-	send(claims, prometheus.GaugeValue, float64(len(st.Table.Claims)))
-	for _, l := range o.layer2.announcer.Stats() {
+	send(claims, prometheus.GaugeValue, float64(len(x.Table.Claims)))
+	for _, l := range x.Links {
 		send(rivals, prometheus.GaugeValue, float64(l.Rivals), l.Link)
 	}
-	send(conflicts, prometheus.CounterValue, float64(o.layer2.conflicts.Load()))
-	send(membersAlive, prometheus.GaugeValue, float64(len(st.Alive)))
-	send(memberDeaths, prometheus.CounterValue, float64(o.layer2.gossip.State().Deaths))
+	send(conflicts, prometheus.CounterValue, float64(x.Conflicts))
+	send(membersAlive, prometheus.GaugeValue, float64(len(x.Alive)))
+	send(memberDeaths, prometheus.CounterValue, float64(x.Members.Deaths))
 }
 
 // byReason has every Reason, also those that nothing has now: a series that
