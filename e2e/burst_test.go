@@ -9,6 +9,7 @@ import (
 // 500 Services created at once: all have addresses and routes within 5 s of the
 // last creation.
 func TestFiveHundredServicesAtOnce(t *testing.T) {
+	begin(t)
 	const n = 500
 	ctx := t.Context()
 	must(t, herald.RunPods(ctx, "many", map[string]int{"n1": 1, "n2": 1}))

@@ -22,6 +22,7 @@ var broken = map[string]string{
 }
 
 func TestABrokenConfigurationLosesNothing(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	must(t, herald.RunPods(ctx, "steady", map[string]int{"n1": 1, "n2": 1}))
 	must(t, herald.Create(ctx, stage.Service{Name: "steady"}))
@@ -116,6 +117,7 @@ func allocatorMetrics(ctx context.Context) (string, error) {
 }
 
 func TestAnExhaustedPoolServesTheNextAsSoonAsOneIsFree(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	tiny := map[string]string{"heraldlb.io/address-pool": "tiny"}
 	must(t, herald.Create(ctx, stage.Service{Name: "first", SingleStack: true, Annotations: tiny}))
@@ -142,6 +144,7 @@ func TestAnExhaustedPoolServesTheNextAsSoonAsOneIsFree(t *testing.T) {
 
 // A Service that stops to be one of type LoadBalancer gives its address back.
 func TestAChangeOfTypeFreesTheAddress(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	must(t, herald.RunPods(ctx, "fickle", map[string]int{"n1": 1}))
 	must(t, herald.Create(ctx, stage.Service{Name: "fickle", SingleStack: true}))
@@ -164,6 +167,7 @@ func TestAChangeOfTypeFreesTheAddress(t *testing.T) {
 
 // Two Services share an address, and only nodes that can serve both announce it.
 func TestASharedAddressIsAnnouncedWhereBothCanBeServed(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	share := map[string]string{"heraldlb.io/allow-shared-ip": "dns"}
 	must(t, herald.RunPods(ctx, "both-a", map[string]int{"n1": 1, "n2": 1}))

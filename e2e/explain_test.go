@@ -15,6 +15,7 @@ import (
 // heraldctl explains a Service of the live cluster, and just so from a snapshot
 // of it. The Service's Events tell its story too.
 func TestExplainLiveAndFromASnapshot(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	must(t, herald.RunPods(ctx, "told", map[string]int{"n1": 1, "n2": 2}))
 	must(t, herald.Create(ctx, stage.Service{Name: "told", SingleStack: true}))

@@ -24,3 +24,11 @@ func TestMain(m *testing.M) {
 		Run: func(s *stage.Stage) int { herald = s; return m.Run() },
 	}))
 }
+
+// begin is how every test starts: with the configuration of the package in force,
+// and nothing under way that another test has set off.
+func begin(t *testing.T) {
+	t.Helper()
+	must(t, herald.Configure(t.Context(), stage.Config))
+	must(t, herald.Calm(t.Context()))
+}

@@ -61,6 +61,7 @@ func undisturbed(t *testing.T, name string, addrs []netip.Addr, lasting time.Dur
 }
 
 func TestAllocatorsDieUnnoticed(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	addrs := calm(t, "calm")
 	probes := undisturbed(t, "calm", addrs, 12*time.Second, func() {
@@ -94,6 +95,7 @@ func TestAllocatorsDieUnnoticed(t *testing.T) {
 // Herald, not the back-off of their watches. Probes may be lost: while the node
 // controller calls the pods not ready, kube-proxy drops new connections.
 func TestTheAPIServerIsAwayFor30Seconds(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	addrs := calm(t, "offline")
 	var back time.Time
@@ -140,6 +142,7 @@ func createWhenBack(ctx context.Context, v stage.Service) error {
 // no other's; restarted, it announces again. (With it nothing moves: see the
 // package sessions.)
 func TestASpeakerDiesAlone(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	restarts := stage.Config
 	must(t, herald.Configure(ctx, strings.Replace(restarts, "  keepaliveTime: 3s\n", "  keepaliveTime: 3s\n  restartTime: 0s\n", 1)))

@@ -18,6 +18,7 @@ import (
 // The reason why Herald exists: pods on unevenly filled nodes get equal shares,
 // and see the client's own address.
 func TestEachPodGetsItsEqualShare(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	pods := map[string]int{"n1": 1, "n2": 3, "n3": 4}
 	must(t, herald.RunPods(ctx, "web", pods))
@@ -84,6 +85,7 @@ func waitAnswer(t *testing.T, a netip.Addr, proto string) {
 }
 
 func TestWeightsFollowThePods(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	must(t, herald.RunPods(ctx, "grow", map[string]int{"n1": 1, "n2": 1}))
 	must(t, herald.Create(ctx, stage.Service{Name: "grow"}))
@@ -120,6 +122,7 @@ func TestWeightsFollowThePods(t *testing.T) {
 // Whether its last pod fails or is deleted: the node's path goes within a second
 // of the API showing it.
 func TestTheLastEndpointWithdrawsTheNode(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	must(t, herald.RunPods(ctx, "last", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	must(t, herald.Create(ctx, stage.Service{Name: "last"}))
@@ -197,6 +200,7 @@ func readyOn(ctx context.Context, service, node string) (int, error) {
 // A Cluster Service is announced by every node with equal weight, also by those
 // without a pod.
 func TestClusterPolicyComesFromEveryNode(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	must(t, herald.RunPods(ctx, "spread", map[string]int{"n2": 1}))
 	must(t, herald.Create(ctx, stage.Service{Name: "spread", Cluster: true}))

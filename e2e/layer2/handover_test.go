@@ -79,6 +79,7 @@ func (b *both) during(t *testing.T, place string, addrs []netip.Addr, after time
 // The owner of both addresses of a Service loses its power, ten times, and gets
 // it back.
 func TestTheOwnerLosesPower(t *testing.T) {
+	begin(t)
 	t.Cleanup(func() { tidy(t, "power") })
 	must(t, herald.RunPods(t.Context(), "power", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs := oneOwner(t, "power")
@@ -110,6 +111,7 @@ func TestTheOwnerLosesPower(t *testing.T) {
 // A client that has not cached the neighbour asks from the moment in which the
 // owner's speaker was killed.
 func TestASpeakerIsKilled(t *testing.T) {
+	begin(t)
 	t.Cleanup(func() { tidy(t, "killed") })
 	must(t, herald.RunPods(t.Context(), "killed", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs := oneOwner(t, "killed")
@@ -134,6 +136,7 @@ func TestASpeakerIsKilled(t *testing.T) {
 }
 
 func TestASpeakerStopsGracefully(t *testing.T) {
+	begin(t)
 	t.Cleanup(func() { tidy(t, "graceful") })
 	must(t, herald.RunPods(t.Context(), "graceful", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs := oneOwner(t, "graceful")
@@ -160,6 +163,7 @@ func TestASpeakerStopsGracefully(t *testing.T) {
 // The pods of a drained node serve on while they end; another node takes over
 // before.
 func TestTheOwnerIsDrained(t *testing.T) {
+	begin(t)
 	rows := []struct {
 		desc string
 		do   func(owner string) error

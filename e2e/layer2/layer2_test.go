@@ -58,6 +58,7 @@ func outage(t *testing.T, a netip.Addr, lasting time.Duration, do func()) time.D
 }
 
 func TestOneNodeAnswers(t *testing.T) {
+	begin(t)
 	addrs := serve(t, "one", "n1", "n2", "n3")
 	for _, a := range addrs {
 		owner := waitOwner(t, a, "n1", "n2", "n3")
@@ -84,6 +85,7 @@ func TestOneNodeAnswers(t *testing.T) {
 }
 
 func TestALocalServiceFollowsItsPods(t *testing.T) {
+	begin(t)
 	a := serve(t, "follow", "n1", "n3")[0]
 	owner := waitOwner(t, a, "n1", "n3")
 	other := map[string]string{"n1": "n3", "n3": "n1"}[owner]

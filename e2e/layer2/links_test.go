@@ -47,6 +47,7 @@ const twoLinks = `- name: second
 // on none if that excludes all that would do, and by default on the link in
 // whose subnet it is.
 func TestAPoolSelectsLinks(t *testing.T) {
+	begin(t)
 	macs := secondLinks(t)
 	configure(t, twoLinks)
 	must(t, herald.RunPods(t.Context(), "links", map[string]int{"n1": 1, "n2": 1, "n3": 1}))

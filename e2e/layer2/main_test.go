@@ -25,3 +25,11 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// begin is how every test starts: with the configuration of the package in force,
+// and nothing under way that another test has set off.
+func begin(t *testing.T) {
+	t.Helper()
+	must(t, herald.Configure(t.Context(), stage.Layer2Config))
+	must(t, herald.Calm(t.Context()))
+}

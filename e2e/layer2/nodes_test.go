@@ -48,6 +48,7 @@ func returns(t *testing.T, w *wire, addrs []netip.Addr, before owners) {
 }
 
 func TestAnExcludedNodeLeaves(t *testing.T) {
+	begin(t)
 	const label = "node.kubernetes.io/exclude-from-external-load-balancers"
 	addrs, w := eligible(t, "excluded"), openWire(t)
 	before := w.waitOwners(t, addrs)
@@ -59,6 +60,7 @@ func TestAnExcludedNodeLeaves(t *testing.T) {
 }
 
 func TestACordonedNodeLeavesOnlyIfConfigured(t *testing.T) {
+	begin(t)
 	addrs, w := eligible(t, "cordoned"), openWire(t)
 	before := w.waitOwners(t, addrs)
 	undo(t, "uncordon", "n2")
@@ -75,6 +77,7 @@ func TestACordonedNodeLeavesOnlyIfConfigured(t *testing.T) {
 // The kubelet says that it cannot run pods. The node's speaker runs on, and so
 // does the gossip.
 func TestANodeThatIsNotReadyLeaves(t *testing.T) {
+	begin(t)
 	addrs, w := eligible(t, "unready"), openWire(t)
 	before := w.waitOwners(t, addrs)
 	must(t, herald.StopHeartbeat("n3")) // which would say that all is well
@@ -88,6 +91,7 @@ func TestANodeThatIsNotReadyLeaves(t *testing.T) {
 }
 
 func TestAPoolSelectsItsNodes(t *testing.T) {
+	begin(t)
 	const label = "example.com/rack"
 	undo(t, "label", "nodes", "n1", "n2", label+"-")
 	kubectl(t, "label", "node", "n1", label+"=a")

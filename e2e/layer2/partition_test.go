@@ -108,6 +108,7 @@ var partitions = []partition{
 // Within 2 s of its end each of 20 addresses has one answerer, the owner from
 // before, and clients in both halves have cached it.
 func TestPartition(t *testing.T) {
+	begin(t)
 	t.Cleanup(func() { tidy(t, "parted") })
 	must(t, herald.RunPods(t.Context(), "parted", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs, err := herald.CreateMany(t.Context(), 10, stage.Service{Name: "parted"})

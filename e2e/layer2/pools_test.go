@@ -34,6 +34,7 @@ bgp:
 `
 
 func TestPoolsChooseHowTheyAreAnnounced(t *testing.T) {
+	begin(t)
 	configure(t, threeWays)
 	must(t, herald.WaitInstalled(t.Context()))
 	must(t, herald.RunPods(t.Context(), "ways", map[string]int{"n1": 1, "n2": 1, "n3": 1}))

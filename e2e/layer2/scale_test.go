@@ -43,6 +43,7 @@ func many(t *testing.T, n int, v stage.Service, pool string) []netip.Addr {
 // Most of the Services are unproxied: kube-proxy's rules for 500 of them, on three
 // nodes that share a machine, would take most of the time of the test.
 func TestAThousandAddresses(t *testing.T) {
+	begin(t)
 	configure(t, thousand)
 	must(t, herald.RunPods(t.Context(), "many", map[string]int{"n1": 1, "n2": 1, "n3": 2}))
 	w := openWire(t)

@@ -15,6 +15,7 @@ import (
 // Two Local Services share an address, one for TCP and one for UDP. Their pods
 // meet on one node at first, and then on none.
 func TestASharedAddressHasAnOwnerForAll(t *testing.T) {
+	begin(t)
 	must(t, herald.RunPods(t.Context(), "sharetcp", map[string]int{"n1": 1, "n2": 1}))
 	must(t, herald.RunPods(t.Context(), "shareudp", map[string]int{"n2": 1, "n3": 1}))
 	share := map[string]string{"heraldlb.io/allow-shared-ip": "layer2"}
@@ -59,6 +60,7 @@ func explain(t *testing.T, service string) string {
 
 // While the pods of a Local Service move, no node without one answers.
 func TestALocalServiceNeverAnswersElsewhere(t *testing.T) {
+	begin(t)
 	must(t, herald.RunPods(t.Context(), "moving", map[string]int{"n1": 1}))
 	w, addrs := openWire(t), many(t, 8, stage.Service{Name: "moving"}, "lan")
 	w.waitOwners(t, addrs, "n1")

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,33 +14,6 @@ import (
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
 )
-
-// metric reads one of a speaker's metrics, all label values added.
-func metric(ctx context.Context, node, name string) (sum float64, err error) {
-	out, err := herald.Exec(ctx, node, "curl", "-sfm3", "http://127.0.0.1:7473/metrics")
-	if err != nil {
-		return 0, err
-	}
-	for _, m := range regexp.MustCompile(`(?m)^`+name+`(?:\{.*\})? (\S+)$`).FindAllStringSubmatch(out, -1) {
-		v, err := strconv.ParseFloat(m[1], 64)
-		if err != nil {
-			return 0, err
-		}
-		sum += v
-	}
-	return sum, nil
-}
-
-func waitMetric(t *testing.T, node, name string, right func(float64) bool) {
-	t.Helper()
-	must(t, stage.Wait(t.Context(), 15*time.Second, func() error {
-		v, err := metric(t.Context(), node, name)
-		if err == nil && !right(v) {
-			err = fmt.Errorf("%s of %s is %v", name, node, v)
-		}
-		return err
-	}))
-}
 
 // A stranger is a host on the segment, here the router, that takes an address of
 // ours without asking first.
@@ -84,8 +56,8 @@ func (s stranger) drop(a netip.Addr) { _ = s.do("ip", "addr", "del", width(a), "
 func (s stranger) told(t *testing.T, w *wire, a netip.Addr, owner string) {
 	t.Helper()
 	waitEvent(t, "AddressConflict", "the interface with the address "+s.mac+" answers for "+a.String()+" on eth0 too")
-	waitMetric(t, owner, "herald_l2_conflicts_total", func(v float64) bool { return v > 0 })
-	waitMetric(t, owner, "herald_l2_rivals", func(v float64) bool { return v > 0 })
+	must(t, herald.WaitMetric(t.Context(), 15*time.Second, owner, stage.Above(0), "herald_l2_conflicts_total"))
+	must(t, herald.WaitMetric(t.Context(), 15*time.Second, owner, stage.Above(0), "herald_l2_rivals"))
 	must(t, stage.Wait(t.Context(), 10*time.Second, func() error {
 		got, err := w.askEach(t.Context(), []netip.Addr{a}, 200*time.Millisecond)
 		if want := []string{s.mac, owner}; err == nil && !slices.Equal(got[a], want) {
@@ -94,13 +66,14 @@ func (s stranger) told(t *testing.T, w *wire, a netip.Addr, owner string) {
 		return err
 	}))
 	s.drop(a)
-	waitMetric(t, owner, "herald_l2_rivals", func(v float64) bool { return v == 0 })
+	must(t, herald.WaitMetric(t.Context(), 15*time.Second, owner, stage.Is(0), "herald_l2_rivals"))
 	waitOwner(t, a, owner)
 	reach(t, lab.LANClient, []netip.Addr{a})
 }
 
 // A stranger uses an address of ours: that is told, and the owner goes on.
 func TestAStrangerUsesAnAddress(t *testing.T) {
+	begin(t)
 	t.Cleanup(func() { tidy(t, "used") })
 	a := serve(t, "used-0", "n1", "n2", "n3")[0]
 	owner, s := waitOwner(t, a, all...), newStranger(t)
@@ -116,6 +89,7 @@ func TestAStrangerUsesAnAddress(t *testing.T) {
 // A stranger has an address of ours and is silent: who takes the address over
 // finds out.
 func TestATakeoverIsVerified(t *testing.T) {
+	begin(t)
 	t.Cleanup(func() { tidy(t, "verified") })
 	must(t, herald.RunPods(t.Context(), "verified", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs := oneOwner(t, "verified")
@@ -134,6 +108,7 @@ func TestATakeoverIsVerified(t *testing.T) {
 
 // A host that asks before it takes an address is told that it is in use.
 func TestAStrangerThatAsksFirst(t *testing.T) {
+	begin(t)
 	t.Cleanup(func() { tidy(t, "asked") })
 	a := serve(t, "asked-0", "n1", "n2", "n3")[1]
 	s, conf := newStranger(t), "net.ipv6.conf."+routerDevice
@@ -156,6 +131,7 @@ func TestAStrangerThatAsksFirst(t *testing.T) {
 // A false announcement moves the caches of the clients to the stranger. The
 // owner's answer to it moves them back.
 func TestAFalseAnnouncementIsAnswered(t *testing.T) {
+	begin(t)
 	t.Cleanup(func() { tidy(t, "forged") })
 	addrs := serve(t, "forged-0", "n1", "n2", "n3")
 	a := addrs[0]

@@ -81,6 +81,7 @@ func (r *restarts) end() map[string][2]time.Time {
 // An upgrade of the speakers: each address has an outage of less than 100 ms, and
 // none at all but while its own owner is restarted and takes it back.
 func TestSpeakersAreUpgraded(t *testing.T) {
+	begin(t)
 	t.Cleanup(func() { tidy(t, "upgrade") })
 	owned := onEachNode(t, "upgrade")
 	var probes []*probing

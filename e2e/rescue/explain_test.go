@@ -17,6 +17,7 @@ import (
 // A node on which somebody else owns the tables says so; the others may have heard
 // of it. Without their password no node has a session, whatever is planned.
 func TestExplainAsksTheNodes(t *testing.T) {
+	begin(t)
 	if inRacks() {
 		return
 	}

@@ -24,6 +24,7 @@ func stateOf(ctx context.Context, node string) (st rescueState, err error) {
 // A node whose tables somebody else holds cannot answer. The others hear of it by
 // gossip, and do not ask it: its kube-proxy would reset their connections.
 func TestANodeWithoutRescueIsNotAsked(t *testing.T) {
+	begin(t)
 	if inRacks() {
 		return
 	}

@@ -32,6 +32,7 @@ func overlays(t *testing.T) map[string]int {
 // Segments of full size do not fit into the overlay. The client is told, and
 // makes smaller ones.
 func TestUploadsGoOnInAnotherRack(t *testing.T) {
+	begin(t)
 	if !inRacks() {
 		return
 	}

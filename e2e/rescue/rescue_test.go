@@ -112,6 +112,7 @@ func configure(t *testing.T, on bool) {
 // Each event moves connections to nodes that do not know them. With rescue none
 // breaks; without, the number is printed and shows that the event was one.
 func TestNoConnectionBreaks(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	addrs := serve(t, "kept")
 	drain := func(t *testing.T) {
@@ -169,6 +170,7 @@ func TestNoConnectionBreaks(t *testing.T) {
 
 // Thousands of connections move at once, and again.
 func TestThousandsOfConnections(t *testing.T) {
+	begin(t)
 	if inRacks() {
 		return
 	}
@@ -196,6 +198,7 @@ func TestThousandsOfConnections(t *testing.T) {
 
 // A node that dies takes its own connections along, and no other's. They are told.
 func TestANodeDies(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	addrs := serve(t, "death")
 	must(t, stage.Wait(ctx, 30*time.Second, func() error {
@@ -238,6 +241,7 @@ func TestANodeDies(t *testing.T) {
 // A speaker that is killed leaves the tables to the next one, which keeps what
 // they hold.
 func TestASpeakerIsKilledMeanwhile(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	addrs := serve(t, "meanwhile")
 	configure(t, true)

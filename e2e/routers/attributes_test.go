@@ -39,6 +39,7 @@ var frrInside = frr("FRR, to which n2 is internal",
 // TestAttributes has an advertisement with all that there is, a Local Service
 // and, in the same aggregate, one of policy Cluster.
 func TestAttributes(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	local := serve(t)
 	must(t, herald.Create(ctx, stage.Service{Name: "everywhere", Cluster: true, App: "web"}))

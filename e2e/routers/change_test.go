@@ -22,6 +22,7 @@ import (
 // TestDrain takes n2 out where GRACEFUL_SHUTDOWN alone does nothing: routers must
 // turn away from it while its route is still there.
 func TestDrain(t *testing.T) {
+	begin(t)
 	a := serve(t)[0]
 	for _, tc := range []struct {
 		desc          string
@@ -93,6 +94,7 @@ func frrSeesDrain(t *testing.T, a netip.Addr) error {
 // TestPathsFollowThePods gives a node more pods and takes them away again, while
 // clients open connections all the time, which must not notice.
 func TestPathsFollowThePods(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	permit(t)
 	use(t, plainFRR)

@@ -56,3 +56,12 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// begin is how every test starts: with the router and the configuration of the
+// package, and nothing under way that another test has set off.
+func begin(t *testing.T) {
+	t.Helper()
+	use(t, plainFRR)
+	must(t, herald.Configure(t.Context(), configured(64513, external, "")))
+	must(t, herald.Calm(t.Context()))
+}

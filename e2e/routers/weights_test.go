@@ -52,6 +52,7 @@ const internal = `
 // already when the one before ends, and those that need manifests/overlays/add-path
 // come last.
 func TestWeights(t *testing.T) {
+	begin(t)
 	addrs := serve(t)
 	bird := documentedBIRD(t)
 	for _, tc := range []struct {
@@ -118,6 +119,7 @@ func onlyOwn(t *testing.T, n lab.Node) error {
 // TestForms looks at the two forms of the link bandwidth with BIRD's eyes, since
 // FRR does not tell which one it got.
 func TestForms(t *testing.T) {
+	begin(t)
 	a := serve(t)[0]
 	use(t, documentedBIRD(t))
 	for form, want := range map[string]string{

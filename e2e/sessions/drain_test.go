@@ -15,6 +15,7 @@ var withoutN2 = map[string]int{"n1": 1, "n3": 1}
 
 // A node that drains tells the router first, and goes when its share has moved.
 func TestANodeIsDrained(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	a := serve(t, "drain", on("n1", "n2", "n3"), equal)[0]
 	for _, tt := range []struct{ desc, drain, undrain string }{
@@ -57,6 +58,7 @@ func TestANodeIsDrained(t *testing.T) {
 
 // The last pod on a node serves while it ends, and so its route drains.
 func TestTheLastPodOfANodeEnds(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	for _, n := range []string{"n1", "n2", "n3"} {
 		must(t, herald.RunPod(ctx, lab.PodSpec{Name: "ends-" + n + "-0", Node: n, Labels: map[string]string{"app": "ends"}, Grace: 9}))
@@ -76,6 +78,7 @@ func TestTheLastPodOfANodeEnds(t *testing.T) {
 
 // A node that is back announces nothing before its kube-proxy has its rules.
 func TestANodeIsBackAfterAPowerCut(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	a := serve(t, "poweron", on("n1", "n2", "n3"), equal)[0]
 	must(t, herald.PowerOff(ctx, "n2"))
@@ -92,6 +95,7 @@ func TestANodeIsBackAfterAPowerCut(t *testing.T) {
 // Without the DaemonSet no speaker comes back: the routes go at once, and are not
 // kept for a restart.
 func TestHeraldIsRemoved(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	a := serve(t, "removed", on("n1", "n2", "n3"), equal)[0]
 	t.Cleanup(func() {

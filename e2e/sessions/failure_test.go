@@ -15,6 +15,7 @@ import (
 
 // A link that falls silent tells nobody: only what is not heard any more does.
 func TestASilentLink(t *testing.T) {
+	begin(t)
 	a := serve(t, "silent", on("n1", "n2", "n3"), equal)[0]
 	fast := strings.Replace(config, "bfdProfile: default", "bfdProfile: fast", 1) +
 		"bfdProfiles:\n- {name: fast, receiveInterval: 50ms, transmitInterval: 50ms, detectMultiplier: 3}\n"

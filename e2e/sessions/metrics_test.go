@@ -12,6 +12,7 @@ import (
 
 // What a session really is can be read from the metrics.
 func TestMetricsOfASession(t *testing.T) {
+	begin(t)
 	serve(t, "metrics", on("n1", "n2", "n3"), equal)
 	peer := `{address="` + lab.Router4 + `",peer="router"} `
 	must(t, stage.Wait(t.Context(), 20*time.Second, func() error {

@@ -28,6 +28,7 @@ func stateOf(t *testing.T, node string) (st speakerState, err error) {
 // A speaker that starts while the API server is away goes on with what the last
 // one knew.
 func TestASpeakerStartsWithoutTheAPIServer(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	a := serve(t, "resume", on("n1", "n2", "n3"), equal)[0]
 	time.Sleep(6 * time.Second) // until the state is saved
@@ -61,6 +62,7 @@ func TestASpeakerStartsWithoutTheAPIServer(t *testing.T) {
 
 // A mass withdrawal that nothing explains is held back, told, and then believed.
 func TestTheFuse(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	const n = 12
 	a := serve(t, "fuse", on("n1", "n2", "n3"), equal)[0]

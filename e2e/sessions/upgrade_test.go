@@ -8,6 +8,7 @@ import (
 // The router keeps the routes of a speaker that is gone without a word, and its
 // successor announces the same before the router gives up: nothing moves.
 func TestASpeakerIsKilledAndComesBack(t *testing.T) {
+	begin(t)
 	a := serve(t, "killed", on("n1", "n2", "n3"), equal)[0]
 	unmoved(t, a, func() {
 		during(t, a, 20*time.Second, func() { killFor(t, "n2", 5*time.Second) }).wantNothingLost(t)
@@ -28,6 +29,7 @@ func killFor(t *testing.T, node string, lasting time.Duration) {
 }
 
 func TestTheDaemonSetIsRestarted(t *testing.T) {
+	begin(t)
 	ctx := t.Context()
 	a := serve(t, "upgrade", on("n1", "n2", "n3"), equal)[0]
 	unmoved(t, a, func() {
