@@ -37,7 +37,7 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 		synctest.Wait()
 		now := servetest.Series(t, reg)
 		want := map[string]float64{
-			"herald_allocator_leader": 1, "herald_config_valid": 1, "herald_config_problems": 0,
+			"herald_allocator_leader": 1, "herald_config_valid": 1, "herald_config_problems": 0, "herald_config_warnings": 0,
 			"herald_allocator_pool_capacity IPv4 public": 3, "herald_allocator_pool_assigned IPv4 public": 0,
 		}
 		for name := range now {
@@ -88,6 +88,10 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 				"herald_allocator_status_write_seconds count": 6,
 				"herald_allocator_status_delay_seconds count": 6,
 			}},
+			{"it is valid, but one of its two peers is not like the other", func() {
+				w.configure(strings.Replace(pool("192.0.2.1-192.0.2.4"), "asn: 64512}", "asn: 64512}, {name: b, address: 172.31.255.2, asn: 64512, weights: none}", 1))
+			}, map[string]float64{"herald_config_warnings": 1}},
+			{"they are alike", func() { w.configure(pool("192.0.2.1-192.0.2.4")) }, map[string]float64{"herald_config_warnings": 0}},
 			{"the API server says no", func() {
 				w.set(func() { w.write = answers(cluster.ErrRefused) })
 				w.create("e")
