@@ -67,21 +67,13 @@ func checkRefused(t *testing.T, text string) {
 		}
 		return fmt.Errorf("no new Warning on ConfigMap herald; its Events are\n%s", events(t, "ConfigMap", "herald"))
 	}))
-	must(t, stage.Wait(ctx, 5*time.Second, func() error {
-		m, err := allocatorMetrics(ctx)
-		if err == nil && !strings.Contains(m, "herald_config_valid 0") {
-			err = fmt.Errorf("no allocator says herald_config_valid 0")
-		}
-		return err
-	}))
+	waitAllocators(t, func(m stage.Metrics) bool {
+		return m.Sum("herald_config_valid") == 0 && m.Sum("herald_config_problems") > 0
+	})
 	must(t, herald.Configure(ctx, stage.Config))
-	must(t, stage.Wait(ctx, 5*time.Second, func() error {
-		m, err := allocatorMetrics(ctx)
-		if err == nil && strings.Contains(m, "herald_config_valid 0") {
-			err = fmt.Errorf("an allocator still says herald_config_valid 0")
-		}
-		return err
-	}))
+	waitAllocators(t, func(m stage.Metrics) bool {
+		return m.Sum("herald_config_valid") == 1 && m.Sum("herald_config_problems") == 0
+	})
 }
 
 // events are the Events about an object, one a line with type, reason and note.
@@ -99,21 +91,27 @@ func events(t *testing.T, kind, name string) string {
 	return strings.Join(lines, "")
 }
 
-// allocatorMetrics are the metrics of all allocators.
-func allocatorMetrics(ctx context.Context) (string, error) {
-	pods, err := herald.HeraldPods(ctx, "allocator")
-	if err != nil {
-		return "", err
-	}
-	all := ""
-	for _, p := range pods {
-		out, err := herald.Exec(ctx, "pod:"+p, "curl", "-sfm2", "http://127.0.0.1:7472/metrics")
+// waitAllocators waits until the metrics of the one that leads are right.
+func waitAllocators(t *testing.T, right func(stage.Metrics) bool) {
+	t.Helper()
+	must(t, stage.Wait(t.Context(), 10*time.Second, func() error {
+		all, err := herald.AllocatorMetrics(t.Context())
 		if err != nil {
-			return "", err
+			return err
 		}
-		all += out
-	}
-	return all, nil
+		text := ""
+		for _, m := range all {
+			if m.Sum("herald_allocator_leader") == 1 && right(m) {
+				return nil
+			}
+			for line := range strings.Lines(string(m)) {
+				if strings.HasPrefix(line, "herald_") && !strings.Contains(line, "_bucket") {
+					text += line
+				}
+			}
+		}
+		return fmt.Errorf("the metrics of the allocators are not right:\n%s", text)
+	}))
 }
 
 func TestAnExhaustedPoolServesTheNextAsSoonAsOneIsFree(t *testing.T) {
@@ -134,11 +132,23 @@ func TestAnExhaustedPoolServesTheNextAsSoonAsOneIsFree(t *testing.T) {
 	if e := events(t, "Service", "second"); !strings.Contains(e, "PoolExhausted") {
 		t.Errorf("no Event tells it; there is\n%s", e)
 	}
+	tiniest := func(m stage.Metrics) bool {
+		const pool = `pool="tiny"`
+		return m.Sum("herald_allocator_pool_assigned", pool) == 1 && m.Sum("herald_allocator_pool_capacity", pool) == 1
+	}
+	waitAllocators(t, func(m stage.Metrics) bool {
+		return tiniest(m) && m.Sum("herald_allocator_services", `reason="PoolExhausted"`) == 1
+	})
 	must(t, herald.Delete(ctx, "first"))
 	freed := time.Now()
 	_, err = herald.WaitAddrs(ctx, "second", 1)
 	must(t, err)
 	t.Logf("the freed address was given to the waiting Service after %d ms", time.Since(freed).Milliseconds())
+	waitAllocators(t, func(m stage.Metrics) bool {
+		ok := m.Sum("herald_allocator_status_writes_total", `result="ok"`)
+		return tiniest(m) && m.Sum("herald_allocator_services", `reason="PoolExhausted"`) == 0 && ok > 0 &&
+			m.Sum("herald_allocator_status_write_seconds_count") >= ok && m.Sum("herald_allocator_status_delay_seconds_count") == ok
+	})
 	must(t, herald.Delete(ctx, "second"))
 }
 

@@ -91,7 +91,11 @@ func TestTheOwnerLosesPower(t *testing.T) {
 		}
 		owner := waitOwner(t, addrs[0], all...)
 		waitOwner(t, addrs[1], owner)
+		other := without(owner)[0]
+		before := speakerMetrics(t, other)
 		lost.during(t, lab.LANClient, addrs, 1500*time.Millisecond, func() { must(t, herald.PowerOff(t.Context(), owner)) })
+		must(t, herald.WaitMetric(t.Context(), 5*time.Second, other, stage.Is(2), "herald_members_alive"))
+		must(t, herald.WaitMetric(t.Context(), 5*time.Second, other, stage.Is(before.Sum("herald_member_deaths_total")+1), "herald_member_deaths_total"))
 		asking := newcomersFor(t, addrs...)
 		back.during(t, lab.Router, addrs, 500*time.Millisecond, func() {
 			must(t, herald.PowerOn(t.Context(), owner))
@@ -100,6 +104,7 @@ func TestTheOwnerLosesPower(t *testing.T) {
 				waitOwner(t, a, owner)
 			}
 		})
+		must(t, herald.WaitMetric(t.Context(), 5*time.Second, other, stage.Is(3), "herald_members_alive"))
 		unanswered = append(unanswered, asking.end(t))
 	}
 	lost.medianBelow(t, "outage after the owner lost its power", time.Second)
@@ -247,6 +252,13 @@ func waitSpeaker(t *testing.T, node, before string) {
 
 // tidy removes the Services and the pods of an app, so that a later test may use
 // its name.
+func speakerMetrics(t *testing.T, node string) stage.Metrics {
+	t.Helper()
+	m, err := herald.SpeakerMetrics(t.Context(), node)
+	must(t, err)
+	return m
+}
+
 func tidy(t *testing.T, app string) {
 	ctx := context.Background()
 	services, err := herald.Statuses(ctx)

@@ -59,7 +59,14 @@ func outage(t *testing.T, a netip.Addr, lasting time.Duration, do func()) time.D
 
 func TestOneNodeAnswers(t *testing.T) {
 	begin(t)
+	before := answeredFor(t)
 	addrs := serve(t, "one", "n1", "n2", "n3")
+	must(t, stage.Wait(t.Context(), 5*time.Second, func() (err error) {
+		if now := answeredFor(t); now != before+float64(len(addrs)) {
+			err = fmt.Errorf("herald_l2_addresses of all nodes: %v before %v were added, and now %v", before, addrs, now)
+		}
+		return err
+	}))
 	for _, a := range addrs {
 		owner := waitOwner(t, a, "n1", "n2", "n3")
 		t.Logf("%s answers for %s", owner, a)
@@ -82,6 +89,15 @@ func TestOneNodeAnswers(t *testing.T) {
 	if len(owners) < 2 {
 		t.Errorf("eight addresses are all owned by %v", owners)
 	}
+}
+
+// answeredFor is how many addresses all nodes together say that they answer for.
+func answeredFor(t *testing.T) (sum float64) {
+	t.Helper()
+	for _, n := range all {
+		sum += speakerMetrics(t, n).Sum("herald_l2_addresses")
+	}
+	return sum
 }
 
 func TestALocalServiceFollowsItsPods(t *testing.T) {

@@ -100,6 +100,13 @@ func configure(t *testing.T, on bool) {
 			return err
 		}))
 	}
+	is := 0.0
+	if on {
+		is = 1
+	}
+	for _, n := range herald.Nodes() {
+		must(t, herald.WaitMetric(t.Context(), 5*time.Second, n.Name, stage.Is(is), "herald_rescue_on"))
+	}
 	want := 0
 	if on && inRacks() {
 		want = len(herald.Nodes())
@@ -107,6 +114,20 @@ func configure(t *testing.T, on bool) {
 	if got := overlays(t); len(got) != want {
 		t.Fatalf("rescue %v: %d nodes have an overlay, want %d: %v", on, len(got), want, got)
 	}
+}
+
+// packets are those of flow rescue on all nodes, by what was done.
+func packets(t *testing.T) map[string]float64 {
+	t.Helper()
+	sum := map[string]float64{}
+	for _, n := range herald.Nodes() {
+		m, err := herald.SpeakerMetrics(t.Context(), n.Name)
+		must(t, err)
+		for _, what := range []string{"asked", "claimed", "directed", "given_up", "limited"} {
+			sum[what] += m.Sum("herald_rescue_packets_total", `what="`+what+`"`)
+		}
+	}
+	return sum
 }
 
 // Each event moves connections to nodes that do not know them. With rescue none
@@ -128,6 +149,7 @@ func TestNoConnectionBreaks(t *testing.T) {
 	t.Cleanup(func() { _, _ = herald.Kubectl(context.Background(), "annotate", "node", "n2", "heraldlb.io/drain-") })
 	for _, on := range []bool{false, true} {
 		configure(t, on)
+		before := packets(t)
 		events := []struct {
 			desc string
 			do   func(*testing.T)
@@ -159,6 +181,12 @@ func TestNoConnectionBreaks(t *testing.T) {
 					}
 				}
 			})
+		}
+		for what, n := range packets(t) {
+			worked := what == "asked" || what == "claimed" || what == "directed"
+			if on && worked && n <= before[what] || !on && n != before[what] {
+				t.Errorf("rescue %v: herald_rescue_packets_total %s of all nodes was %v and is %v", on, what, before[what], n)
+			}
 		}
 		if got := overlays(t); on && inRacks() && got["n2"] < 1000 {
 			t.Errorf("packets by the overlay: %v, but n2 has no other way", got)

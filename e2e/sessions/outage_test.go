@@ -44,6 +44,8 @@ func TestASpeakerStartsWithoutTheAPIServer(t *testing.T) {
 				}
 				return err
 			}))
+			must(t, herald.WaitMetric(ctx, 5*time.Second, "n2", stage.Is(1), "herald_speaker_resumed"))
+			must(t, herald.WaitMetric(ctx, 5*time.Second, "n2", stage.Is(0), "herald_speaker_synced"))
 			time.Sleep(35 * time.Second) // longer than the restart time
 			must(t, herald.StartAPIServer())
 		}).wantNothingLost(t)
@@ -57,6 +59,8 @@ func TestASpeakerStartsWithoutTheAPIServer(t *testing.T) {
 		}
 		return err
 	}))
+	must(t, herald.WaitMetric(ctx, 5*time.Second, "n2", stage.Is(0), "herald_speaker_resumed"))
+	must(t, herald.WaitMetric(ctx, 5*time.Second, "n2", stage.Is(1), "herald_speaker_synced"))
 	waitServed(t, a, equal)
 }
 
@@ -82,6 +86,7 @@ func TestTheFuse(t *testing.T) {
 		}
 		return err
 	}))
+	must(t, herald.WaitMetric(ctx, 2*time.Second, "n1", stage.Above(0), "herald_speaker_fuse_held"))
 	must(t, stage.Wait(ctx, 8*time.Second, func() error {
 		out, err := herald.Kubectl(ctx, "get", "events", "--field-selector", "reason=WithdrawalHeld")
 		if err == nil && !strings.Contains(out, "node/n1") {
@@ -96,6 +101,7 @@ func TestTheFuse(t *testing.T) {
 		}
 		return err
 	}))
+	must(t, herald.WaitMetric(ctx, 2*time.Second, "n1", stage.Is(0), "herald_speaker_fuse_held"))
 	if took := time.Since(begun); took < 10*time.Second {
 		t.Errorf("withdrawn after %s, want the holdTime of 10 s", took)
 	}
