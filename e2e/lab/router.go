@@ -39,6 +39,12 @@ exit
 %[6]s
 `
 
+// RouterConfig is the configuration of FRR in a lab with these options.
+func RouterConfig(o Options) (string, error) {
+	o, err := o.complete()
+	return (&Lab{opts: o}).bgpdConfig(), err
+}
+
 func (l *Lab) bgpdConfig() string {
 	bfd := ""
 	if l.opts.BFD {
