@@ -38,7 +38,7 @@ func TestDrain(t *testing.T) {
 		},
 		{
 			"FRR inside the AS, by LOCAL_PREF", reflected(t), 64512, internal,
-			scaled, "10.77.0.11*63 10.77.0.13*254", frrSeesDrain,
+			equal, "10.77.0.11*1 10.77.0.13*1", frrSeesDrain,
 		},
 	} {
 		t.Run(tc.desc, func(t *testing.T) {
