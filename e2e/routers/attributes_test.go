@@ -92,11 +92,13 @@ func wantAnswer(t *testing.T, a netip.Addr) {
 // the three nodes, which have these weights.
 func wantPaths(t *testing.T, p netip.Prefix, w1, w2, w3 int) {
 	t.Helper()
-	const all = "MED 10, 64512:100 no-export, 4200000000:1:2, "
-	eBGP := "external, AS 64513 64513 64513, LOCAL_PREF 0, " + all + "LB:64513:%d (%d bps)"
-	iBGP := "internal, AS Local, LOCAL_PREF 200, " + all + "LB:64512:%d (%d bps)"
+	const all = "MED 10, 64512:100 64513:%d no-export, 4200000000:1:2, "
+	path := func(kind string, asn, w int) string { // with the link bandwidth in both forms
+		return fmt.Sprintf(kind+all+"LB:%d:%d (%d bps) LB:%[2]d:%[3]d (%[4]d bps)", 10000+w, asn, w, 8*w)
+	}
+	const eBGP, iBGP = "external, AS 64513 64513 64513, LOCAL_PREF 0, ", "internal, AS Local, LOCAL_PREF 200, "
 	want := strings.Join([]string{
-		fmt.Sprintf("10.77.0.11 "+eBGP, w1, 8*w1), fmt.Sprintf("10.77.0.12 "+iBGP, w2, 8*w2), fmt.Sprintf("10.77.0.13 "+eBGP, w3, 8*w3),
+		"10.77.0.11 " + path(eBGP, 64513, w1), "10.77.0.12 " + path(iBGP, 64512, w2), "10.77.0.13 " + path(eBGP, 64513, w3),
 	}, "\n")
 	must(t, stage.Wait(t.Context(), 40*time.Second, func() error {
 		paths, err := learnt(t, p)
