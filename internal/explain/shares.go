@@ -51,14 +51,14 @@ func (a Answer) counts() (fact, bool) {
 func shares(w io.Writer, v share.Verdict) {
 	switch v.Kind {
 	case share.Unknown:
-		fmt.Fprintf(w, "  %s: not judged: %s\n", v.Addr, v.Why)
+		fmt.Fprintf(w, "  %s  not judged: %s\n", v.Addr, v.Why)
 		return
 	case share.TooFew:
-		fmt.Fprintf(w, "  %s: not judged yet: %s%s\n", v.Addr, share.Counted(v), few(v))
+		fmt.Fprintf(w, "  %s  not judged yet: %s%s\n", v.Addr, share.Counted(v), few(v))
 	case share.Right:
-		fmt.Fprintf(w, "  %s: as the weights ask for: %s\n", v.Addr, share.Counted(v))
+		fmt.Fprintf(w, "  %s  as the weights ask for: %s\n", v.Addr, share.Counted(v))
 	case share.Wrong:
-		fmt.Fprintf(w, "  %s: NOT as the weights ask for: %s\n", v.Addr, share.Counted(v))
+		fmt.Fprintf(w, "  %s  NOT as the weights ask for: %s\n", v.Addr, share.Counted(v))
 	}
 	if v.Flows > 0 {
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -38,13 +38,13 @@ func TestShares(t *testing.T) {
 		want    string
 	}{
 		"right": {[]explain.Answer{counting("n1", 1, 100), counting("n2", 3, 300), counting("n3", 4, 400)}, `
-  198.51.100.0: as the weights ask for: 24000 flows in 5m0s by tor-a
+  198.51.100.0  as the weights ask for: 24000 flows in 5m0s by tor-a
     n1  weight 1  should get 12.5 %  got 12.5 %
     n2  weight 3  should get 37.5 %  got 37.5 %
     n3  weight 4  should get 50.0 %  got 50.0 %
 `},
 		"wrong": {[]explain.Answer{counting("n1", 1, 100), counting("n2", 3, 100), counting("n3", 4, 100)}, `
-  198.51.100.0: NOT as the weights ask for: 9000 flows in 5m0s by tor-a
+  198.51.100.0  NOT as the weights ask for: 9000 flows in 5m0s by tor-a
     n1  weight 1  should get 12.5 %  got 33.3 %
     n2  weight 3  should get 37.5 %  got 33.3 %
     n3  weight 4  should get 50.0 %  got 33.3 %
@@ -56,16 +56,16 @@ func TestShares(t *testing.T) {
     4. the form of the weight: REMEDY
 `},
 		"few": {[]explain.Answer{counting("n1", 1, 1), counting("n2", 3, 1), counting("n3", 4, 1)}, `
-  198.51.100.0: not judged yet: 90 flows in 5m0s by tor-a; it takes 200
+  198.51.100.0  not judged yet: 90 flows in 5m0s by tor-a; it takes 200
     n1  weight 1  should get 12.5 %  got 33.3 %
     n2  weight 3  should get 37.5 %  got 33.3 %
     n3  weight 4  should get 50.0 %  got 33.3 %
 `},
 		"none": {[]explain.Answer{counting("n1", 1, 0), counting("n2", 3, 0), counting("n3", 4, 0)}, `
-  198.51.100.0: not judged yet: 0 flows in 5m0s by tor-a; it takes 200
+  198.51.100.0  not judged yet: 0 flows in 5m0s by tor-a; it takes 200
 `},
 		"one may not count": {[]explain.Answer{counting("n1", 1, 100), off("n2"), counting("n3", 4, 400)}, `
-  198.51.100.0: as the weights ask for: 15000 flows in 5m0s by tor-a
+  198.51.100.0  as the weights ask for: 15000 flows in 5m0s by tor-a
     n1  weight 1  should get 20.0 %  got 20.0 %
     n3  weight 4  should get 80.0 %  got 80.0 %
     n2  left out: its count is not known
@@ -75,7 +75,7 @@ func TestShares(t *testing.T) {
   not counted: n1, n2, n3: no right; apply manifests/overlays/measure
 `},
 		"one alone may": {[]explain.Answer{counting("n1", 1, 100), off("n2"), {Node: "n3", Unknown: "no speaker is there"}}, `
-  198.51.100.0: not judged: no two nodes have told what they count: their speakers do not answer
+  198.51.100.0  not judged: no two nodes have told what they count: their speakers do not answer
   not counted: n2: no right; apply manifests/overlays/measure
 `},
 		"an older version": {[]explain.Answer{{Node: "n1"}}, `

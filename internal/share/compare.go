@@ -70,31 +70,28 @@ func wholePercents(weights []uint32) []uint32 {
 // router could have rounded p to: the least over all q near p of the sum of
 // c/n*ln(c/n/q). The nearest is c/n itself, scaled, within the bounds of each; the
 // scale is sought by halving.
-func distance(p []float64, counts []uint64, n uint64) float64 {
-	low, high := 0.0, math.Inf(1) // of the scale
-	at := func(scale float64) (sum, entropy float64) {
-		for i, c := range counts {
-			part := float64(c) / float64(n)
-			q := math.Min(math.Max(part*scale, p[i]-slack(p[i])), p[i]+slack(p[i]))
-			sum += q
-			if c > 0 {
-				entropy += part * math.Log(part/q)
-			}
-		}
-		return sum, entropy
+func distance(p []float64, counts []uint64, n uint64) (entropy float64) {
+	near := func(i int, scale float64) float64 {
+		return min(max(float64(counts[i])/float64(n)*scale, p[i]-slack(p[i])), p[i]+slack(p[i]))
 	}
-	scale, entropy := 1.0, 0.0
-	for range 200 {
-		var sum float64
-		if sum, entropy = at(scale); sum < 1 {
+	low, high, scale := 0.0, math.Inf(1), 1.0
+	for range 100 {
+		sum := 0.0
+		for i := range p {
+			sum += near(i, scale)
+		}
+		if sum < 1 {
 			low = scale
 		} else {
 			high = scale
 		}
-		if math.IsInf(high, 1) {
-			scale *= 2
-		} else {
-			scale = (low + high) / 2
+		if scale = (low + high) / 2; math.IsInf(high, 1) {
+			scale = 2 * low
+		}
+	}
+	for i, c := range counts {
+		if part := float64(c) / float64(n); c > 0 {
+			entropy += part * math.Log(part/near(i, scale))
 		}
 	}
 	return max(entropy, 0)
@@ -102,7 +99,7 @@ func distance(p []float64, counts []uint64, n uint64) float64 {
 
 // slack is how far a router may be off. Nobody is rounded down to nothing.
 func slack(p float64) float64 {
-	return math.Min(math.Max(roundTotal, roundShare*p), p*(1-1e-6))
+	return min(max(roundTotal, roundShare*p), p*(1-1e-6))
 }
 
 // logChance bounds the logarithm of the chance that flows which follow their shares

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -332,14 +333,17 @@ func worst(nodes []NodeShare) string {
 
 // looks tells what the counts would be right for.
 func (g group) looks(counts []uint64, sum uint64) Pattern {
-	ones := slices.Repeat([]uint32{1}, len(counts))
-	switch {
-	case slices.Max(counts)*100 >= sum*99:
+	if slices.Max(counts)*100 >= sum*99 {
 		return One
-	case !compare(ones, counts, errorRate):
-		return Equal
 	}
-	return Other
+	equal := 1 / float64(len(counts))
+	off := slack(equal) + 3*math.Sqrt(equal*(1-equal)/float64(sum))
+	for _, c := range counts {
+		if math.Abs(float64(c)/float64(sum)-equal) > off {
+			return Other
+		}
+	}
+	return Equal
 }
 
 // even: the weights are all the same.

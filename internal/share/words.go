@@ -64,6 +64,6 @@ func Remedies() []string {
 		"more than one path: does the router install all nodes' routes for the address (FRR: maximum-paths; BIRD: merge paths)?",
 		"the hash: does the router choose by ports as well as by addresses (Linux: net.ipv4.fib_multipath_hash_policy=1, and the same of ipv6)? By addresses alone a few clients make uneven shares",
 		"a path without a weight: does somebody else announce the address, or a prefix of the same length, without the link bandwidth community? FRR then ignores all weights",
-		"the form of the weight: does the router understand it? Peers have linkBandwidth: transitive or nonTransitive, and weights: community or addPath",
+		"the form of the weight: does the router read what weights and linkBandwidth of its peer say (docs/routers.md)? weights: addPath works on any that takes ADD-PATH",
 	}
 }

@@ -89,22 +89,19 @@ func (s Situation) offers(routers map[netip.Addr]string) map[netip.Addr][]share.
 	return out
 }
 
-// mostByCommunity is the most that a community tells.
-const mostByCommunity = 256
-
-// understood is the weight that a peer can read out of a route.
+// understood is the weight that a peer can read out of a route. Which of several
+// encodings it reads is not known; they differ only in weights that no node has.
 func understood(r plan.Route, s plan.Session, p Peer) uint32 {
-	switch s.Weights {
-	case config.EncodeAddPath:
+	switch {
+	case s.Weights.Has(config.EncodeAddPath):
 		if !p.Paths {
 			return 1
 		}
 		return uint32(max(len(r.NextHops), 1))
-	case config.EncodeCommunity:
-		return min(r.Weight, mostByCommunity)
-	case config.EncodeLinkBandwidth:
+	case s.Weights.Has(config.EncodeLinkBandwidth):
 		return r.Weight
-	case config.EncodeNone:
+	case s.Weights.Has(config.EncodeCommunity):
+		return min(r.Weight, config.MaxCommunityWeight)
 	}
 	return 1
 }

@@ -1,6 +1,6 @@
 // Command demo shows Herald's main job on a lab of its own: a Local Service with
 // 1, 3 and 4 pods on three nodes, the router's weighted routes, and the share of
-// connections that each pod gets.
+// connections that each pod gets, as the client and as Herald itself counts them.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -162,6 +163,37 @@ func shares(ctx context.Context, w io.Writer, s *stage.Stage, a netip.Addr) erro
 	}
 	_ = tw.Flush() // standard output's errors have no other way out
 	fmt.Fprintf(w, "\n  %d connections, %d failed; the pods saw the client as %s\n", got.Flows, got.Failed, clients(got))
+	return counted(ctx, w, s, a, got)
+}
+
+// counted prints what each node got as the client has seen it, and as the speakers
+// themselves have counted it, the few connections before included.
+func counted(ctx context.Context, w io.Writer, s *stage.Stage, a netip.Addr, got flows.Shares) error {
+	counts, err := s.WaitCounted(ctx, 25*time.Second, a, got.Flows)
+	if err != nil {
+		return err
+	}
+	var sum uint64
+	for _, n := range counts {
+		sum += n
+	}
+	fmt.Fprint(w, "\nWhat the speakers have counted themselves (in nftables, at no cost for known connections):\n\n")
+	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(tw, "  NODE\tPODS\tSHOULD GET\tHERALD COUNTED\tTHE CLIENT SAW")
+	var all int
+	for _, n := range pods {
+		all += n
+	}
+	for _, n := range slices.Sorted(maps.Keys(pods)) {
+		saw := 0.0
+		for _, p := range got.Pods {
+			if p.Node == n {
+				saw += p.Share
+			}
+		}
+		fmt.Fprintf(tw, "  %s\t%d\t%.1f %%\t%.1f %%\t%.1f %%\n", n, pods[n], 100*float64(pods[n])/float64(all), 100*float64(counts[n])/float64(sum), 100*saw)
+	}
+	_ = tw.Flush() // standard output's errors have no other way out
 	return nil
 }
 
