@@ -155,6 +155,7 @@ run() {
 		root=$1 dir=$2
 		shift 2
 		for d in run tmp var/tmp; do mount -t tmpfs tmpfs "$root/$d"; done
+		[ -e "$root/var/run" ] || ln -sn ../run "$root/var/run" || true
 		install -d -o 92 -g 92 "$root/run/frr"
 		[ ! -d "$root/usr/lib/frr" ] || chown -R 92:92 "$dir"
 		mkdir -p "$root$dir"

@@ -22,7 +22,7 @@ func (l *Lab) birdConfig() string {
 	o := l.opts
 	for _, s := range l.segments() {
 		for _, prefix := range []string{s.prefix4 + "0/24", s.prefix6 + "/64"} {
-			fmt.Fprintf(&b, "protocol bgp { local as %d; neighbor range %s %s; hold time %d; keepalive time %d; bfd %s;%s\n",
+			fmt.Fprintf(&b, "protocol bgp { local as %d; neighbor range %s %s; hold time %d; keepalive time %d; error wait time 1, 2; bfd %s;%s\n",
 				o.ASN, prefix, birdPeerAS(o.PeerAS), int(o.Hold.Seconds()), int(o.Keepalive.Seconds()), onOff(o.BFD), direct(o.PeerAS))
 			b.WriteString("  ipv4 { add paths rx; import filter from_herald; export none; };\n  ipv6 { add paths rx; import filter from_herald; export none; };\n}\n")
 		}

@@ -83,7 +83,7 @@ func (l *Lab) startRouter(ctx context.Context) error {
 		return err
 	}
 	if l.opts.BFD {
-		if err := l.startFRR("bfdd", "--bfdctl", dir+"/bfdd.sock"); err != nil {
+		if err := l.startFRR("bfdd"); err != nil {
 			return err
 		}
 	}
@@ -93,13 +93,10 @@ func (l *Lab) startRouter(ctx context.Context) error {
 func (l *Lab) isBIRD() bool { return strings.HasPrefix(l.opts.Router, "bird") }
 
 // startFRR starts one daemon of FRR.
-func (l *Lab) startFRR(name string, more ...string) error {
+func (l *Lab) startFRR(name string) error {
 	dir := l.path("frr")
-	args := []string{
-		"--log", "stdout", "--vty_socket", dir, "-f", dir + "/" + name + ".conf",
-		"-i", dir + "/" + name + ".pid", "-z", dir + "/zserv.api",
-	}
-	argv, err := InPart(l.opts.Router, dir, "/usr/lib/frr/"+name, append(args, more...)...)
+	argv, err := InPart(l.opts.Router, dir, "/usr/lib/frr/"+name,
+		"--log", "stdout", "--vty_socket", dir, "-f", dir+"/"+name+".conf", "-i", dir+"/"+name+".pid", "-z", dir+"/zserv.api")
 	if err != nil {
 		return err
 	}

@@ -81,9 +81,9 @@ func frrSeesDrain(t *testing.T, a netip.Addr) error {
 	for _, p := range paths {
 		got += fmt.Sprintf("%s by %s %s, LOCAL_PREF %d, %s\n", p.OriginatorID, p.Peer.PeerID, p.Peer.Type, p.LocPrf, p.Community.String)
 	}
-	want := `10.77.0.11 by 10.77.0.100 internal, LOCAL_PREF 100, 
-10.77.0.12 by 10.77.0.100 internal, LOCAL_PREF 0, graceful-shutdown
-10.77.0.13 by 10.77.0.100 internal, LOCAL_PREF 100, 
+	want := `10.77.0.11 by 10.77.0.100 internal, LOCAL_PREF 100, 64512:10001
+10.77.0.12 by 10.77.0.100 internal, LOCAL_PREF 0, 64512:10003 graceful-shutdown
+10.77.0.13 by 10.77.0.100 internal, LOCAL_PREF 100, 64512:10004
 `
 	if got != want {
 		return fmt.Errorf("FRR has the paths\n%swant\n%s", got, want)

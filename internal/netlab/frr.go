@@ -53,13 +53,11 @@ func (r *FRR) write(name, text string) error {
 }
 
 // start starts one daemon, and waits until it answers.
-func (r *FRR) start(name string, args ...string) *Process {
+func (r *FRR) start(name string) *Process {
 	r.node.lab.tb.Helper()
-	args = append([]string{
+	argv := InPart(r.part, r.dir, "/usr/lib/frr/"+name,
 		"-N", r.node.NS, "--vty_socket", r.dir, "-z", filepath.Join(r.dir, "zserv.api"),
-		"-f", filepath.Join(r.dir, name+".conf"), "-i", filepath.Join(r.dir, name+".pid"), "--log", "stdout",
-	}, args...)
-	argv := InPart(r.part, r.dir, "/usr/lib/frr/"+name, args...)
+		"-f", filepath.Join(r.dir, name+".conf"), "-i", filepath.Join(r.dir, name+".pid"), "--log", "stdout")
 	p := r.node.Start(argv[0], argv[1:]...)
 	r.await(name, p)
 	return p
@@ -98,7 +96,7 @@ func (r *FRR) StartBFD(conf string) *Process {
 	if err := r.write("bfdd.conf", conf); err != nil {
 		r.node.lab.tb.Fatalf("netlab: FRR on %s: %v", r.node.Name, err)
 	}
-	return r.start("bfdd", "--bfdctl", filepath.Join(r.dir, "bfdd.sock"))
+	return r.start("bfdd")
 }
 
 // Show runs a command in vtysh and returns what it prints.

@@ -35,7 +35,7 @@ func TestBFD(t *testing.T) {
 				t.Parallel() // the others need the machine
 			}
 			r := newRack(t, 1)
-			frr := r.router.FRR(withBFD(bgpd(64513, tc.node)))
+			frr := r.router.FRROf(netlab.BFDRouter, withBFD(bgpd(64513, tc.node)))
 			ms := tc.interval.Milliseconds()
 			frr.StartBFD(fmt.Sprintf("bfd\n profile p\n  receive-interval %d\n  transmit-interval %d\n  detect-multiplier 3\n", ms, ms))
 			n := startAnnouncer(t, r.nodes[0])

@@ -73,7 +73,7 @@ func reasonIn(r slog.Record, of plan.Session) string {
 	case "failed to connect":
 		return dialError(text(r, "Error"))
 	case "outgoing connection IO error":
-		return "the peer closed the connection before it said OPEN: most often it does not know this node's address as a neighbor"
+		return "the peer closed the connection before it said OPEN: most often it does not know this node's address as a neighbor; FRR 10.3 also does so to a neighbor with bfd"
 	case "outgoing connection closing due to hold timer expired in OPEN SENT state":
 		return silent
 	case "received notification":
