@@ -496,3 +496,37 @@ func TestFlowsWithoutRoom(t *testing.T) {
 func (n *flowNode) seen() int {
 	return strings.Count(n.Run("nft", "list set ip herald-flows seen"), "expires")
 }
+
+// A large cluster's addresses, of two routers.
+func TestFlowsOfManyAddresses(t *testing.T) {
+	node := netlab.New(t).Node("node")
+	spec := FlowSpec{Links: []string{"eth0"}, Routers: []net.HardwareAddr{mac(t, routerMAC), mac(t, "02:00:00:00:00:fd")}}
+	for i := range 1000 {
+		spec.Addrs = append(spec.Addrs, addrOf(fmt.Sprintf("10.200.%d.%d", i/250, i%250)), addrOf(fmt.Sprintf("fd00:200::%x", i)))
+	}
+	f := NewFlows(nil)
+	node.Inside(t, func() {
+		times := map[string]time.Duration{}
+		timed := func(what string, do func() error) {
+			began := time.Now()
+			if err := do(); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			times[what] = time.Since(began)
+		}
+		timed("made", func() error { return f.Set(t.Context(), spec) })
+		timed("the same", func() error { return f.Set(t.Context(), spec) })
+		timed("one more", func() error {
+			spec.Addrs = append(spec.Addrs, addrOf("10.200.9.9"))
+			return f.Set(t.Context(), spec)
+		})
+		timed("read", func() error {
+			got, err := f.Read(t.Context())
+			if len(got) != 2001 || len(got[addrOf("10.200.9.9")].ByRouter) != 2 {
+				t.Errorf("%d addresses are told of", len(got))
+			}
+			return err
+		})
+		t.Logf("2,000 addresses and 2 routers: %v", times)
+	})
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/heraldlb/herald/dataplane"
 	"github.com/heraldlb/herald/internal/serve/servetest"
+	"github.com/heraldlb/herald/internal/share"
 	"github.com/heraldlb/herald/speaker/bgp"
 	"github.com/heraldlb/herald/speaker/l2"
 	"github.com/heraldlb/herald/speaker/members"
@@ -33,6 +34,7 @@ func (c collector) gather(t *testing.T) map[string]float64 {
 func TestMetricsFollowTheFacts(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_500)
 	x := &facts{}
+	x.Flows.Off = "not permitted"
 	all := collector{x}
 	router := func() *bgp.PeerStatus { return &x.Peers[0] }
 	before := all.gather(t)
@@ -41,7 +43,7 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 			t.Errorf("%s is %v in the beginning", series, v)
 		}
 	}
-	if n := len(plan.Reasons()); n < 10 || len(before) != 9+5+n {
+	if n := len(plan.Reasons()); n < 10 || len(before) != 9+5+1+n {
 		t.Errorf("%d series in the beginning, %d of them reasons: %v", len(before), n, before)
 	}
 	for _, row := range []struct {
@@ -77,6 +79,22 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 		}, map[string]float64{
 			"herald_rescue_packets_total asked": 5, "herald_rescue_packets_total claimed": 4, "herald_rescue_packets_total directed": 3,
 			"herald_rescue_packets_total given_up": 2, "herald_rescue_packets_total limited": 1,
+		}},
+		{"flows are counted", func() { x.Flows.Off = "" }, map[string]float64{"herald_flows_on": 1}},
+		{"some", func() {
+			x.Node = "n1"
+			x.Flows.Addresses = []share.Address{{Addr: netip.MustParseAddr("192.0.2.1"), Total: 40, Nodes: []share.Weight{{Node: "n1", Weight: 1}, {Node: "n2", Weight: 3}}}}
+		}, map[string]float64{"herald_flows_total 192.0.2.1": 40, "herald_flows_expected_share 192.0.2.1": 0.25}},
+		{"another node's weight changes", func() { x.Flows.Addresses[0].Nodes[1].Weight = 1 }, map[string]float64{"herald_flows_expected_share 192.0.2.1": 0.5}},
+		{"this node announces it no more, while it drains", func() { x.Flows.Addresses[0].Nodes = x.Flows.Addresses[0].Nodes[1:] }, map[string]float64{
+			"herald_flows_expected_share 192.0.2.1": servetest.Absent,
+		}},
+		{"too few for a verdict", func() {
+			x.Flows.Verdicts = []share.Verdict{{Addr: netip.MustParseAddr("192.0.2.1"), Kind: share.TooFew, Peers: []string{"tor-a", "tor-b"}}}
+		}, map[string]float64{}},
+		{"enough", func() { x.Flows.Verdicts[0].Kind = share.Right }, map[string]float64{"herald_weights_ignored 192.0.2.1 tor-a,tor-b": 0}},
+		{"a router ignores weights", func() { x.Flows.Verdicts[0].Kind, x.Flows.Verdicts[0].Peers = share.Wrong, []string{"tor-b"} }, map[string]float64{
+			"herald_weights_ignored 192.0.2.1 tor-a,tor-b": servetest.Absent, "herald_weights_ignored 192.0.2.1 tor-b": 1,
 		}},
 		{"a peer that this node cannot have", func() { x.Table.Refused = make([]plan.RefusedPeer, 1) }, map[string]float64{"herald_bgp_peers_refused": 1}},
 		{"a peer, not connected yet", func() {

@@ -80,18 +80,20 @@ var (
 		"1 while the flows to an address do not follow the weights of the nodes, 0 while they do; only on the node that judges it, and only while there are enough flows.", []string{"address", "peer"}, nil)
 )
 
-func (o observed) collectFlows(ch chan<- prometheus.Metric) {
-	report := o.meter.Report()
-	ch <- prometheus.MustNewConstMetric(flowsOn, prometheus.GaugeValue, flag01(report.Off == ""))
-	for _, a := range report.Addresses {
-		ch <- prometheus.MustNewConstMetric(flowsTotal, prometheus.CounterValue, float64(a.Total), a.Addr.String())
-		if want, ok := a.Expected(o.o.node); ok {
-			ch <- prometheus.MustNewConstMetric(flowsExpected, prometheus.GaugeValue, want, a.Addr.String())
+func (x facts) collectFlows(ch chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	send(flowsOn, prometheus.GaugeValue, flag01(x.Flows.Off == ""))
+	for _, a := range x.Flows.Addresses {
+		send(flowsTotal, prometheus.CounterValue, float64(a.Total), a.Addr.String())
+		if want, ok := a.Expected(x.Node); ok {
+			send(flowsExpected, prometheus.GaugeValue, want, a.Addr.String())
 		}
 	}
-	for _, v := range o.meter.Verdicts() {
+	for _, v := range x.Flows.Verdicts {
 		if v.Kind == share.Right || v.Kind == share.Wrong {
-			ch <- prometheus.MustNewConstMetric(weightsIgnored, prometheus.GaugeValue, flag01(v.Kind == share.Wrong), v.Addr.String(), v.PeerNames())
+			send(weightsIgnored, prometheus.GaugeValue, flag01(v.Kind == share.Wrong), v.Addr.String(), v.PeerNames())
 		}
 	}
 }

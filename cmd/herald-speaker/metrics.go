@@ -82,7 +82,6 @@ func (o observed) Collect(ch chan<- prometheus.Metric) {
 		x.Conflicts = o.layer2.conflicts.Load()
 	}
 	x.collect(ch)
-	o.collectFlows(ch)
 }
 
 // facts are all that the metrics are made of.
@@ -133,6 +132,7 @@ func (x facts) collect(ch chan<- prometheus.Metric) {
 			gauge(peerBFD, flag01(p.BFD == "Up"), p.Name, at)
 		}
 	}
+	x.collectFlows(ch)
 	if x.Members != nil {
 		x.collectLayer2(ch)
 	}

@@ -17,11 +17,10 @@ import (
 // A router that ignores weights is named: by heraldctl explain, in an Event of the
 // Service and by a metric. Before, when it honours them, explain says that too.
 func TestIgnoredWeightsAreTold(t *testing.T) {
+	begin(t)
 	a := serve(t)[0]
 	permit(t)
-	use(t, plainFRR)
-	must(t, herald.Configure(t.Context(), configured(64513, external, "")))
-	waitHops(t, 40*time.Second, stage.Host(a), percents)
+	waitHops(t, 40*time.Second, stage.Host(a), scaled)
 	port := 20000
 	// Nodes begin to count 30 s after a change, and take a sample every ten seconds,
 	// of which the first and the last do not count alone. So there are flows all the
@@ -44,8 +43,8 @@ func TestIgnoredWeightsAreTold(t *testing.T) {
 	}
 	t.Logf("\n%s", explained(120*time.Second, a.String()+"  as the weights ask for: ", "n1  weight 1  should get 12.5 %  got "))
 
-	vtysh(t, "bgp bestpath bandwidth ignore")
-	defer vtysh(t, "no bgp bestpath bandwidth ignore")
+	must(t, herald.Configure(t.Context(), configured(64513, external+"  linkBandwidth: nonTransitive\n", "")))
+	waitHops(t, 40*time.Second, stage.Host(a), equal)
 	out := explained(180*time.Second, a.String()+"  NOT as the weights ask for: ",
 		"router router ("+lab.Router4+") seems to ignore weights: n1 should get 12.5 % and got ", "    1. more than one path: ", "    4. the form of the weight: ")
 	t.Logf("\n%s", out)
@@ -72,12 +71,6 @@ func explain(t *testing.T) string {
 		t.Fatalf("explain: %v: %s", err, out)
 	}
 	return string(out)
-}
-
-func vtysh(t *testing.T, line string) {
-	t.Helper()
-	_, err := herald.Vtysh(t.Context(), "configure terminal\nrouter bgp 64512\n"+line)
-	must(t, err)
 }
 
 func send(t *testing.T, to string, firstPort, n int) {

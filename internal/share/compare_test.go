@@ -40,7 +40,7 @@ func TestNoFalseAlarm(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
 	for _, weights := range situations {
 		for _, n := range []int{Least, 1000, 5000} {
-			for range 500 {
+			for range 150 {
 				if c := draw(r, exact(weights), n); compare(weights, c, 1000*errorRate) {
 					t.Errorf("%v: %d are called wrong", weights, c)
 				}
@@ -56,7 +56,7 @@ func TestTheBoundHolds(t *testing.T) {
 	for _, weights := range situations {
 		p := exact(weights)
 		for _, n := range []int{50, 200, 2000} {
-			const runs = 1000
+			const runs = 400
 			for _, rate := range []float64{0.5, 0.1, 0.01} {
 				over := 0
 				for range runs {
