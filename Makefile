@@ -13,7 +13,7 @@ LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TAG = $(shell sed -n 's/.*newTag: \([^ ,}]*\).*/\1/p' manifests/base/kustomization.yaml | head -n 1)
 COMMIT = $(shell git describe --always --abbrev=12 --exclude '*' --dirty=.dirty 2>/dev/null)
 VERSION = $(TAG)$(addprefix +,$(COMMIT))
-PURE = ./internal/cluster/... ./internal/config/... ./internal/explain/... ./internal/share/... ./allocator/assign/... ./speaker/plan/... ./speaker
+PURE = ./internal/cluster/... ./internal/config/... ./internal/explain/... ./internal/router/... ./internal/share/... ./allocator/assign/... ./speaker/plan/... ./speaker
 
 .PHONY: help
 help: ## this list

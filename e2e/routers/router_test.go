@@ -64,12 +64,14 @@ func documentedBIRD(t *testing.T) router {
 	if i < 0 {
 		t.Fatal("docs/configuration.md shows no filter for BIRD any more")
 	}
-	const documented = "10.0.0.0/24"
 	text := blocks(t)[i].text
-	if !strings.Contains(text, documented) {
-		t.Fatalf("the block for BIRD does not have the nodes in %s any more:\n%s", documented, text)
+	for documented, here := range map[string]string{"10.0.0.0/24": lab.LAN4, "198.51.100.0/24": lab.VIP4, "2001:db8:5::/112": lab.VIP6} {
+		if !strings.Contains(text, documented) {
+			t.Fatalf("the block for BIRD does not have %s any more:\n%s", documented, text)
+		}
+		text = strings.ReplaceAll(text, documented, here)
 	}
-	conf := "router id " + lab.Router4 + ";\nprotocol device {}\n" + strings.ReplaceAll(text, documented, lab.LAN4)
+	conf := "router id " + lab.Router4 + ";\nprotocol device {}\n" + text
 	return router{
 		"BIRD",
 		func(t *testing.T) { must(t, herald.StartBIRD(t.Context(), conf)) },

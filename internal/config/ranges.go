@@ -124,6 +124,34 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return a
 }
 
+// Prefixes are the fewest that together hold exactly the range's addresses.
+func (r Range) Prefixes() (list []netip.Prefix) {
+	for from := r.From; ; {
+		p := netip.PrefixFrom(from, from.BitLen())
+		for p.Bits() > 0 {
+			wider := netip.PrefixFrom(from, p.Bits()-1)
+			if wider.Masked().Addr() != from || lastOf(wider).Compare(r.To) > 0 {
+				break
+			}
+			p = wider
+		}
+		list = append(list, p)
+		if lastOf(p) == r.To {
+			return list
+		}
+		from = lastOf(p).Next()
+	}
+}
+
+// Prefixes are the fewest that together hold exactly the pool's addresses of a
+// family.
+func (p Pool) Prefixes(f cluster.Family) (list []netip.Prefix) {
+	for _, r := range merged(p.Ranges, f) {
+		list = append(list, r.Prefixes()...)
+	}
+	return list
+}
+
 func compareRanges(a, b Range) int {
 	return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To)) // netip orders IPv4 before IPv6
 }

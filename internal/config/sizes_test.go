@@ -1,8 +1,11 @@
 package config
 
 import (
+	"fmt"
 	"math"
+	"math/rand"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/heraldlb/herald/internal/cluster"
@@ -114,4 +117,48 @@ func TestPoolOf(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", addr, got, want)
 		}
 	}
+}
+
+func TestPrefixesOfARange(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.0-192.0.2.255":                      "[192.0.2.0/24]",
+		"192.0.2.1-192.0.2.1":                        "[192.0.2.1/32]",
+		"192.0.2.1-192.0.2.6":                        "[192.0.2.1/32 192.0.2.2/31 192.0.2.4/31 192.0.2.6/32]",
+		"0.0.0.0-255.255.255.255":                    "[0.0.0.0/0]",
+		"255.255.255.254-255.255.255.255":            "[255.255.255.254/31]",
+		"2001:db8::-2001:db8::1:0":                   "[2001:db8::/112 2001:db8::1:0/128]",
+		"::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff": "[::/0]",
+	} {
+		from, to, _ := strings.Cut(in, "-")
+		r := Range{netip.MustParseAddr(from), netip.MustParseAddr(to)}
+		if got := fmt.Sprint(r.Prefixes()); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+	rnd := rand.New(rand.NewSource(1))
+	for range 2000 {
+		a, b := rnd.Uint32(), rnd.Uint32()
+		if rnd.Intn(2) == 0 {
+			b = a + uint32(rnd.Intn(5000))
+		}
+		r := Range{addr4(min(a, b)), addr4(max(a, b))}
+		next := r.From
+		list := r.Prefixes()
+		for i, p := range list {
+			if p.Addr() != next || p != p.Masked() {
+				t.Fatalf("%v: %v begins at another address than %v", r, p, next)
+			}
+			if i > 0 && p.Bits() == list[i-1].Bits() && netip.PrefixFrom(list[i-1].Addr(), p.Bits()-1).Contains(p.Addr()) && netip.PrefixFrom(list[i-1].Addr(), p.Bits()-1).Masked().Addr() == list[i-1].Addr() {
+				t.Fatalf("%v: %v and %v are one prefix", r, list[i-1], p)
+			}
+			next = lastOf(p).Next()
+		}
+		if last := lastOf(list[len(list)-1]); last != r.To {
+			t.Fatalf("%v ends at %v", r, last)
+		}
+	}
+}
+
+func addr4(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 }

@@ -2,6 +2,7 @@ package netlab
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -127,4 +128,18 @@ func (r *FRR) Configure(lines ...string) {
 	if _, err := r.vtysh(args...); err != nil {
 		r.node.lab.tb.Fatalf("netlab: FRR on %s: %v", r.node.Name, err)
 	}
+}
+
+// Load feeds a configuration to the daemons by vtysh, as an operator would, and
+// returns what it complains of.
+func (r *FRR) Load(conf string) error {
+	file := filepath.Join(r.dir, "load.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
+		return err
+	}
+	out, err := r.vtysh("-f", file)
+	if err == nil && strings.Contains(out, "%") {
+		err = errors.New(out)
+	}
+	return err
 }
