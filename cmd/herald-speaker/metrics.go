@@ -77,7 +77,7 @@ func (o observed) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (o observed) Collect(ch chan<- prometheus.Metric) {
-	x := facts{state: o.node.state(), Synced: o.watcher.Synced()}
+	x := facts{state: o.state(), Synced: o.watcher.Synced()}
 	if o.layer2 != nil {
 		x.Conflicts = o.layer2.conflicts.Load()
 	}

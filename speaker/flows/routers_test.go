@@ -163,7 +163,7 @@ func (r *rack) hops(n *netlab.Node, want int) {
 	})
 }
 
-// counting begins to count anew, and waits until samples are taken.
+// counting begins to count anew, and waits until samples of both addresses are taken.
 func (r *rack) counting() {
 	r.t.Helper()
 	for _, n := range r.nodes {
@@ -172,8 +172,10 @@ func (r *rack) counting() {
 	netlab.Eventually(r.t, 10*time.Second, func() string {
 		for i, n := range r.nodes {
 			report := n.tell(order{}).Report
-			if a, ok := report.Of(netip.MustParseAddr(vip4)); !ok || a.Samples < 2 {
-				return fmt.Sprintf("n%d: %+v", i+1, report)
+			for _, v := range []string{vip4, vip6} {
+				if a, ok := report.Of(netip.MustParseAddr(v)); !ok || a.Samples < 2 {
+					return fmt.Sprintf("n%d, %s: %+v", i+1, v, report)
+				}
 			}
 		}
 		return ""
