@@ -43,7 +43,7 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 			t.Errorf("%s is %v in the beginning", series, v)
 		}
 	}
-	if n := len(plan.Reasons()); n < 10 || len(before) != 9+5+1+n {
+	if n := len(plan.Reasons()); n < 10 || len(before) != 9+5+1+len(share.Kinds())+n {
 		t.Errorf("%d series in the beginning, %d of them reasons: %v", len(before), n, before)
 	}
 	for _, row := range []struct {
@@ -96,6 +96,7 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 		{"a router ignores weights", func() { x.Flows.Verdicts[0].Kind, x.Flows.Verdicts[0].Peers = share.Wrong, []string{"tor-b"} }, map[string]float64{
 			"herald_weights_ignored 192.0.2.1 tor-a,tor-b": servetest.Absent, "herald_weights_ignored 192.0.2.1 tor-b": 1,
 		}},
+		{"a reflector", func() { x.Flows.Warnings = []share.Warning{{Kind: share.Reflector}} }, map[string]float64{"herald_weights_warnings Reflector": 1}},
 		{"a peer that this node cannot have", func() { x.Table.Refused = make([]plan.RefusedPeer, 1) }, map[string]float64{"herald_bgp_peers_refused": 1}},
 		{"a peer, not connected yet", func() {
 			x.Peers = []bgp.PeerStatus{{Name: "router", Address: netip.MustParseAddr("10.0.0.1"), State: bgp.Active, Since: at}}

@@ -20,6 +20,7 @@ type flowsState struct {
 	share.Report
 	Verdicts []share.Verdict   // of the addresses that this node judges
 	Unheard  map[string]string // nodes that could not be asked for their counts, and why
+	Warnings []share.Warning   // of what will break weights on a router, or may
 }
 
 // newMeter measures which share of the flows comes to this node.
@@ -44,7 +45,10 @@ func (n *node) situation() flows.Situation {
 	st := n.speaker.State()
 	s := flows.Situation{Table: st.Table, Holds: st.Holds, Nodes: map[string]netip.Addr{}}
 	for _, p := range n.bgp.Peers() {
-		s.Peers = append(s.Peers, flows.Peer{Name: p.Name, Address: p.Address, Up: p.State == bgp.Established && p.Withheld == "", Paths: p.AddPath})
+		s.Peers = append(s.Peers, flows.Peer{
+			Name: p.Name, Address: p.Address, Up: p.State == bgp.Established && p.Withheld == "", Paths: p.AddPath,
+			Established: p.State == bgp.Established, Withheld: p.Withheld, Reflects: p.Reflects,
+		})
 	}
 	snapshot, _ := n.source.Snapshot()
 	for _, x := range snapshot.Nodes {
@@ -66,7 +70,7 @@ func (n *node) weightsIgnored(v share.Verdict) {
 }
 
 func (n *node) flowsState() flowsState {
-	return flowsState{Report: n.meter.Report(), Verdicts: n.meter.Verdicts(), Unheard: n.meter.Unheard()}
+	return flowsState{Report: n.meter.Report(), Verdicts: n.meter.Verdicts(), Unheard: n.meter.Unheard(), Warnings: n.meter.Warnings()}
 }
 
 var (
@@ -78,13 +82,30 @@ var (
 		"The part of all new flows to an address that its weight asks for, for this node.", []string{"address"}, nil)
 	weightsIgnored = prometheus.NewDesc("herald_weights_ignored",
 		"1 while the flows to an address do not follow the weights of the nodes, 0 while they do; only on the node that judges it, and only while there are enough flows.", []string{"address", "peer"}, nil)
+	weightsWarnings = prometheus.NewDesc("herald_weights_warnings",
+		"Causes for which weights will not arrive at a router, or may not, by kind; /state and heraldctl explain say which.", []string{"kind"}, nil)
 )
+
+// warningsByKind has every kind, also those that there are none of now.
+func warningsByKind(list []share.Warning) map[string]int {
+	n := map[string]int{}
+	for _, k := range share.Kinds() {
+		n[k] = 0
+	}
+	for _, w := range list {
+		n[w.Kind]++
+	}
+	return n
+}
 
 func (x facts) collectFlows(ch chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
 	send(flowsOn, prometheus.GaugeValue, flag01(x.Flows.Off == ""))
+	for kind, n := range warningsByKind(x.Flows.Warnings) {
+		send(weightsWarnings, prometheus.GaugeValue, float64(n), kind)
+	}
 	for _, a := range x.Flows.Addresses {
 		send(flowsTotal, prometheus.CounterValue, float64(a.Total), a.Addr.String())
 		if want, ok := a.Expected(x.Node); ok {

@@ -71,7 +71,7 @@ var (
 )
 
 func (o observed) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, fuseHeld, resumed, rescueOn, rescuePackets, flowsOn, flowsTotal, flowsExpected, weightsIgnored, claims, rivals, conflicts, membersAlive, memberDeaths} {
+	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, fuseHeld, resumed, rescueOn, rescuePackets, flowsOn, flowsTotal, flowsExpected, weightsIgnored, weightsWarnings, claims, rivals, conflicts, membersAlive, memberDeaths} {
 		ch <- d
 	}
 }

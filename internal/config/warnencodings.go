@@ -30,53 +30,53 @@ func (d draft) nodesOf(at *peerDraft, p Peer, pool Pool) (list nodesets) {
 type variant struct {
 	Peer
 	draft *peerDraft
-	told  told
+	told  Told
 	pools []bool // whose addresses some node may announce to it; nil: not asked yet
 }
 
-// told is how a peer learns weights.
-type told struct {
-	by        Encodings
-	form      LinkBandwidthForm
-	community CommunityWeights // zero: under our own AS number, as by default
+// Told is how a peer learns weights.
+type Told struct {
+	By        Encodings
+	Form      LinkBandwidthForm
+	Community CommunityWeights // zero: under our own AS number, as by default
 }
 
-func (v *variant) read() told {
-	t := told{v.Weights, v.LinkBandwidth, v.Community}
+func (v *variant) read() Told {
+	t := Told{v.Weights, v.LinkBandwidth, v.Community}
 	if !v.draft.at["community"].present() {
-		t.community = CommunityWeights{}
+		t.Community = CommunityWeights{}
 	}
 	// Without a number that fits, the community is left out of the default. That is
 	// no difference that anybody has written.
 	if !v.draft.at["weights"].present() && !v.draft.at["community"].present() {
-		t.by = defaultEncodings
+		t.By = defaultEncodings
 	}
 	return t
 }
 
-// joint tells whether a router can read both.
-func (t told) joint(o told) bool {
-	bandwidth := t.by.Has(EncodeLinkBandwidth) && o.by.Has(EncodeLinkBandwidth) && (t.form == o.form || t.form == Both || o.form == Both)
-	return bandwidth || t.by.Has(EncodeCommunity) && o.by.Has(EncodeCommunity) && t.community == o.community
+// Joint tells whether a router can read both.
+func (t Told) Joint(o Told) bool {
+	bandwidth := t.By.Has(EncodeLinkBandwidth) && o.By.Has(EncodeLinkBandwidth) && (t.Form == o.Form || t.Form == Both || o.Form == Both)
+	return bandwidth || t.By.Has(EncodeCommunity) && o.By.Has(EncodeCommunity) && t.Community == o.Community
 }
 
-func (t told) String() string {
+func (t Told) String() string {
 	var words []string
-	if t.by.Has(EncodeLinkBandwidth) {
+	if t.By.Has(EncodeLinkBandwidth) {
 		form := ""
-		if t.form != Both {
-			form = " (" + string(t.form) + ")"
+		if t.Form != Both {
+			form = " (" + string(t.Form) + ")"
 		}
 		words = append(words, "linkBandwidth"+form)
 	}
-	if t.by.Has(EncodeCommunity) {
+	if t.By.Has(EncodeCommunity) {
 		which := ""
-		if t.community.ASN != 0 {
-			which = " " + t.community.String()
+		if t.Community.ASN != 0 {
+			which = " " + t.Community.String()
 		}
 		words = append(words, "community"+which)
 	}
-	switch t.by {
+	switch t.By {
 	case EncodeNone:
 		return "no weights"
 	case EncodeAddPath:
@@ -110,7 +110,7 @@ func (d draft) warnOfTwo(a, b *variant, warned map[string]bool) {
 		a, b = b, a // who has written something can change it
 	}
 	one := a.router().IsValid() && a.router() == b.router()
-	two := a.Name != b.Name && a.told.by != EncodeAddPath && b.told.by != EncodeAddPath && !a.told.joint(b.told)
+	two := a.Name != b.Name && a.told.By != EncodeAddPath && b.told.By != EncodeAddPath && !a.told.Joint(b.told)
 	at := b.whereTold()
 	switch {
 	case !one && !two || warned[at.path] || !d.together(a, b):
@@ -125,8 +125,8 @@ func (d draft) warnOfTwo(a, b *variant, warned map[string]bool) {
 	warned[at.path] = true
 }
 
-func remedyOf(a, b told) string {
-	if a.by.Has(EncodeLinkBandwidth) && b.by.Has(EncodeLinkBandwidth) {
+func remedyOf(a, b Told) string {
+	if a.By.Has(EncodeLinkBandwidth) && b.By.Has(EncodeLinkBandwidth) {
 		return "leave linkBandwidth out, and both get both forms"
 	}
 	return "leave weights and community out, and both get linkBandwidth and community"

@@ -22,8 +22,14 @@ type Answer struct {
 type State struct {
 	ConfigError, Error string
 	Peers              []Peer
-	Rescue             *Rescuing     // nil: its version has no flow rescue
-	Flows              *share.Report // nil: its version counts none
+	Rescue             *Rescuing // nil: its version has no flow rescue
+	Flows              *Flows    // nil: its version counts none
+}
+
+// Flows is what a node has counted, and what it warns of.
+type Flows struct {
+	share.Report
+	Warnings []share.Warning
 }
 
 // Peer is a BGP session in the speaker's words.

@@ -26,7 +26,7 @@ func Shares(w io.Writer, addrs []netip.Addr, answers []Answer) {
 			silent = append(silent, f)
 			continue
 		}
-		heard = append(heard, share.Heard{Node: a.Node, Report: *a.State.Flows})
+		heard = append(heard, share.Heard{Node: a.Node, Report: a.State.Flows.Report})
 	}
 	if len(heard) > 0 {
 		for _, a := range addrs {
@@ -34,6 +34,24 @@ func Shares(w io.Writer, addrs []netip.Addr, answers []Answer) {
 		}
 	}
 	grouped(w, silent)
+	weak(w, addrs, answers)
+}
+
+// weak writes what will break weights on a router, or may: of the peers, and of the
+// addresses. What a session lacks was written with the sessions.
+func weak(w io.Writer, addrs []netip.Addr, answers []Answer) {
+	var facts []fact
+	for _, a := range answers {
+		if a.State.Flows == nil {
+			continue
+		}
+		for _, x := range a.State.Flows.Warnings {
+			if x.Kind != share.NotNegotiated && (!x.Addr.IsValid() || slices.Contains(addrs, x.Addr)) {
+				facts = append(facts, fact{0, "warning", x.Text, a.Node, ""})
+			}
+		}
+	}
+	grouped(w, facts)
 }
 
 // counts tells why a node's counts are not known.

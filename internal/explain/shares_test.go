@@ -21,15 +21,27 @@ func counting(node string, weight, flows uint32) explain.Answer {
 	for i := range c {
 		c[i] = flows
 	}
-	return explain.Answer{Node: node, State: explain.State{Flows: &share.Report{Every: 10 * time.Second, Addresses: []share.Address{{
+	return explain.Answer{Node: node, State: explain.State{Flows: &explain.Flows{Report: share.Report{Every: 10 * time.Second, Addresses: []share.Address{{
 		Addr: counted, Nodes: []share.Weight{{Node: "n1", Weight: 1}, {Node: "n2", Weight: 3}, {Node: "n3", Weight: 4}},
 		Offers:  []share.Offer{{Peer: "tor-a", Router: "10.0.0.1", Weight: weight, Up: true}},
 		Samples: 30, Flows: []share.Series{{Router: "10.0.0.1", Counts: c}},
-	}}}}}
+	}}}}}}
 }
 
 func off(node string) explain.Answer {
-	return explain.Answer{Node: node, State: explain.State{Flows: &share.Report{Off: "no right; apply manifests/overlays/measure"}}}
+	return explain.Answer{Node: node, State: explain.State{Flows: &explain.Flows{Report: share.Report{Off: "no right; apply manifests/overlays/measure"}}}}
+}
+
+// warned is off, and warns of a peer, of the address, and of another one.
+func warned(node string) explain.Answer {
+	a := off(node)
+	a.State.Flows.Warnings = []share.Warning{
+		{Kind: share.NotNegotiated, Peer: "tor", Text: "which the sessions say"},
+		{Kind: share.Reflector, Peer: "rr", Text: "peer rr is a route reflector"},
+		{Kind: share.WholePercents, Addr: counted, Text: "too small"},
+		{Kind: share.WholePercents, Addr: netip.MustParseAddr("198.51.100.99"), Text: "of another Service"},
+	}
+	return a
 }
 
 func TestShares(t *testing.T) {
@@ -77,6 +89,11 @@ func TestShares(t *testing.T) {
 		"one alone may": {[]explain.Answer{counting("n1", 1, 100), off("n2"), {Node: "n3", Unknown: "no speaker is there"}}, `
   198.51.100.0  not judged: no two nodes have told what they count: their speakers do not answer
   not counted: n2: no right; apply manifests/overlays/measure
+`},
+		"warnings": {[]explain.Answer{warned("n1"), warned("n2")}, `
+  not counted: n1, n2: no right; apply manifests/overlays/measure
+  warning: n1, n2: peer rr is a route reflector
+  warning: n1, n2: too small
 `},
 		"an older version": {[]explain.Answer{{Node: "n1"}}, `
   not known: n1: /state of the speaker does not tell: its version counts none

@@ -2,10 +2,12 @@ package bgp
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 
 	"github.com/heraldlb/herald/internal/config"
 )
@@ -59,6 +61,46 @@ func (s *speaker) count() {
 				s.status.sent(next.Name, n)
 			}
 		})
+	})
+	s.askReflector(next)
+}
+
+// askReflector looks whether an internal peer hands us paths of our own addresses
+// that it has from others: so does a route reflector, with ORIGINATOR_ID (RFC 4456
+// section 8). Only a few addresses are asked for, as a peer may send a whole table.
+func (s *speaker) askReflector(p *peer) {
+	const most = 16
+	if !p.Internal || !s.status.is(p.Name, Established) {
+		return
+	}
+	asked := map[bgp.Family][]*apiutil.LookupPrefix{}
+	for i, r := range inOrder(p.routes) {
+		if i == most {
+			break
+		}
+		f := bgp.RF_IPv4_UC
+		if r.prefix.Addr().Is6() {
+			f = bgp.RF_IPv6_UC
+		}
+		asked[f] = append(asked[f], &apiutil.LookupPrefix{Prefix: r.prefix.String()})
+	}
+	for f, prefixes := range asked {
+		_ = s.calls.do("look for reflected paths", func() error {
+			return s.gobgp.ListPath(apiutil.ListPathRequest{
+				TableType: api.TableType_TABLE_TYPE_ADJ_IN, Name: p.Address.String(), Family: f, Prefixes: prefixes,
+			}, func(_ bgp.NLRI, paths []*apiutil.Path) {
+				if slices.ContainsFunc(paths, reflected) {
+					s.status.reflects(p.Name)
+				}
+			})
+		})
+	}
+}
+
+// reflected tells whether a route reflector has handed on a path.
+func reflected(p *apiutil.Path) bool {
+	return slices.ContainsFunc(p.Attrs, func(a bgp.PathAttributeInterface) bool {
+		return a.GetType() == bgp.BGP_ATTR_TYPE_ORIGINATOR_ID || a.GetType() == bgp.BGP_ATTR_TYPE_CLUSTER_LIST
 	})
 }
 

@@ -38,7 +38,8 @@ type PeerStatus struct {
 	Routes      int    // prefixes that gobgp announces to the peer; 0 unless it is Established
 	BFD         string // Up, Init or Down; empty: none, or not begun, as the session is not up
 	Restarts    bool   // the peer keeps our routes while we restart (RFC 4724), as of its last OPEN
-	AddPath     bool   // the peer takes more than one path of a prefix (RFC 7911), as of its last OPEN
+	AddPath     bool   // the peer takes more than one path of a prefix (RFC 7911), as of its last OPEN, in each family that we have routes of
+	Reflects    bool   // the peer has sent us a path of an address of ours that it has from another client (RFC 4456)
 	Withheld    string // why routes that the peer should get are missing; empty: none is
 }
 
@@ -55,6 +56,7 @@ type entry struct {
 	session   plan.Session
 	missing   string    // why gobgp was not given all routes
 	has, does families  // of the routes, and of the peer as of its last OPEN
+	paths     families  // of which it takes ADD-PATH
 	changed   time.Time // when State changed last
 	connected time.Time // when the peer took a connection of ours last
 }
@@ -184,7 +186,7 @@ func (st *status) heard(addr netip.Addr, asn uint32, list []bgp.ParameterCapabil
 	if p == nil {
 		return
 	}
-	p.ASN, p.Restarts, p.AddPath, p.does = asn, false, false, families{}
+	p.ASN, p.Restarts, p.Reflects, p.does, p.paths = asn, false, false, families{}, families{}
 	for _, c := range list {
 		switch c := c.(type) {
 		case *bgp.CapMultiProtocol: // gobgp makes one for a peer that names no family
@@ -193,10 +195,12 @@ func (st *status) heard(addr netip.Addr, asn uint32, list []bgp.ParameterCapabil
 			p.Restarts = p.session.RestartTime > 0
 		case *bgp.CapAddPath:
 			for _, t := range c.Tuples {
-				p.AddPath = p.AddPath || t.Mode&bgp.BGP_ADD_PATH_RECEIVE != 0
+				takes := t.Mode&bgp.BGP_ADD_PATH_RECEIVE != 0
+				p.paths.add(takes && t.Family == bgp.RF_IPv4_UC, takes && t.Family == bgp.RF_IPv6_UC)
 			}
 		}
 	}
+	p.AddPath = p.paths.all(p.has)
 }
 
 // asn is the AS number of a peer, as of its last OPEN.
@@ -218,12 +222,21 @@ func (st *status) sent(name string, n int) {
 	}
 }
 
-// takesPaths tells whether a peer has said that it takes ADD-PATH.
+// takesPaths tells whether a peer has said that it takes ADD-PATH, of some family.
 func (st *status) takesPaths(name string) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	p := st.peers[name]
-	return p != nil && p.AddPath
+	return p != nil && p.paths != families{}
+}
+
+// reflects notes that a peer is a route reflector.
+func (st *status) reflects(name string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.peers[name]; p != nil {
+		p.Reflects = true
+	}
 }
 
 // bfd notes the state of a BFD session.

@@ -11,6 +11,11 @@ type families struct{ ipv4, ipv6 bool }
 
 func (f *families) add(ipv4, ipv6 bool) { f.ipv4, f.ipv6 = f.ipv4 || ipv4, f.ipv6 || ipv6 }
 
+// all tells whether these are at least those that are wanted. Nothing is not enough.
+func (f families) all(want families) bool {
+	return f != families{} && (f.ipv4 || !want.ipv4) && (f.ipv6 || !want.ipv6)
+}
+
 func familiesOf(routes map[pathName]attributes) (f families) {
 	for r := range routes {
 		f.add(r.prefix.Addr().Is4(), r.prefix.Addr().Is6())
@@ -24,6 +29,7 @@ func (st *status) routes(name string, routes map[pathName]attributes, missing st
 	defer st.mu.Unlock()
 	if p := st.peers[name]; p != nil {
 		p.Routes, p.has, p.missing = prefixes(routes), familiesOf(routes), missing
+		p.AddPath = p.paths.all(p.has)
 		st.withhold(p)
 	}
 }
@@ -50,8 +56,12 @@ func (p *entry) refusal() string {
 		return "the peer does not take IPv4 routes: activate the address family ipv4 unicast for this neighbor on the router"
 	case p.has.ipv6 && !p.does.ipv6:
 		return "the peer does not take IPv6 routes: activate the address family ipv6 unicast for this neighbor on the router"
-	case p.session.Weights == config.EncodeAddPath && !p.AddPath:
+	case p.session.Weights == config.EncodeAddPath && p.paths == families{}:
 		return "the peer does not take ADD-PATH: it gets one path of each prefix, whatever its weight"
+	case p.session.Weights == config.EncodeAddPath && p.has.ipv4 && !p.paths.ipv4:
+		return "the peer does not take ADD-PATH of IPv4 routes: it gets one path of each IPv4 prefix, whatever its weight"
+	case p.session.Weights == config.EncodeAddPath && p.has.ipv6 && !p.paths.ipv6:
+		return "the peer does not take ADD-PATH of IPv6 routes: it gets one path of each IPv6 prefix, whatever its weight"
 	default:
 		return ""
 	}

@@ -1,10 +1,15 @@
 package bgp
 
 import (
+	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/heraldlb/herald/internal/config"
 	"github.com/heraldlb/herald/internal/netlab"
 	"github.com/heraldlb/herald/speaker/plan"
 )
@@ -58,6 +63,49 @@ func TestFamilyThatTheRouterDoesNotTake(t *testing.T) {
 			says("")
 			wantFIB(t, 5*time.Second, r.router, "198.51.100.10", "10.8.0.11")
 			wantFIB(t, 5*time.Second, r.router, "2001:db8:5::10", "fd08::11")
+		})
+	}
+}
+
+// ADD-PATH is agreed on for each family by itself (RFC 7911 section 4).
+func TestFamilyWithoutADDPATH(t *testing.T) {
+	capability := func(families ...bgp.Family) []bgp.ParameterCapabilityInterface {
+		list := []bgp.ParameterCapabilityInterface{bgp.NewCapMultiProtocol(bgp.RF_IPv4_UC), bgp.NewCapMultiProtocol(bgp.RF_IPv6_UC)}
+		var tuples []*bgp.CapAddPathTuple
+		for _, f := range families {
+			tuples = append(tuples, bgp.NewCapAddPathTuple(f, bgp.BGP_ADD_PATH_RECEIVE))
+		}
+		return append(list, bgp.NewCapAddPath(tuples))
+	}
+	both := []bgp.Family{bgp.RF_IPv4_UC, bgp.RF_IPv6_UC}
+	for _, tc := range []struct {
+		name   string
+		takes  []bgp.Family
+		routes []string
+		want   string // empty: nothing
+	}{
+		{"both", both, []string{"198.51.100.10/32", "2001:db8:5::10/128"}, ""},
+		{"IPv4 alone", both[:1], []string{"198.51.100.10/32", "2001:db8:5::10/128"}, "ADD-PATH of IPv6 routes"},
+		{"IPv6 alone", both[1:], []string{"198.51.100.10/32", "2001:db8:5::10/128"}, "ADD-PATH of IPv4 routes"},
+		{"IPv4 alone, and no other routes", both[:1], []string{"198.51.100.10/32"}, ""},
+		{"none", nil, []string{"198.51.100.10/32"}, "the peer does not take ADD-PATH: "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			st := newStatus(slog.New(slog.DiscardHandler))
+			s := tor("tor", "10.8.0.1", 64512, "")
+			s.Weights = config.EncodeAddPath
+			st.add(s)
+			routes := map[pathName]attributes{}
+			for _, p := range tc.routes {
+				routes[pathName{prefix: netip.MustParsePrefix(p), id: 1}] = attributes{}
+			}
+			st.heard(s.Address, s.ASN, capability(tc.takes...))
+			st.change(s.Address, Established, func(State) string { return "" })
+			st.routes("tor", routes, "")
+			p := st.list()[0]
+			if !strings.Contains(p.Withheld, tc.want) || (p.Withheld == "") != (tc.want == "") || p.AddPath != (tc.want == "") {
+				t.Errorf("withheld is %q, AddPath %v; want %q", p.Withheld, p.AddPath, tc.want)
+			}
 		})
 	}
 }

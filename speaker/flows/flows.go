@@ -59,7 +59,7 @@ type Options struct {
 	// Wrong is told of an address whose flows have turned out not to follow the
 	// weights. nil: nothing.
 	Wrong func(share.Verdict)
-	Log   *slog.Logger // nil: discard
+	Log  *slog.Logger // nil: discard
 
 	// For tests; zero: as above.
 	SampleEvery, SettleFor, JudgeEvery time.Duration
@@ -79,7 +79,8 @@ type Meter struct {
 
 	verdicts atomic.Pointer[[]share.Verdict]
 	unheard  atomic.Pointer[map[string]string]
-	wrong    map[netip.Addr]bool // owned by the judging
+	wrong    map[netip.Addr]bool   // owned by the judging
+	warned   map[share.Warning]int // owned by the watching: how many looks have seen each
 }
 
 // told is the newest report, but for its age.
@@ -101,7 +102,7 @@ func New(o Options) (*Meter, error) {
 	o.JudgeEvery = cmp.Or(o.JudgeEvery, judgeEvery)
 	m := &Meter{
 		o: o, wake: make(chan struct{}, 1), probed: map[bool]bool{},
-		near: map[netip.Addr]dataplane.Neighbour{}, books: accounts{}, wrong: map[netip.Addr]bool{},
+		near: map[netip.Addr]dataplane.Neighbour{}, books: accounts{}, wrong: map[netip.Addr]bool{}, warned: map[share.Warning]int{},
 	}
 	m.told.Store(&told{report: share.Report{Off: cmp.Or(o.Off, "this speaker announces nothing yet"), Every: o.SampleEvery}, at: time.Now()})
 	return m, nil
@@ -141,8 +142,20 @@ func (m *Meter) Unheard() map[string]string {
 	return nil
 }
 
-// Run counts and judges until ctx ends, and removes what it has made.
+// Run counts and judges until ctx ends, and removes what it has made. Warnings need
+// no counts.
 func (m *Meter) Run(ctx context.Context) error {
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		m.watch(ctx)
+	}()
+	err := m.measureUntil(ctx)
+	<-watching
+	return err
+}
+
+func (m *Meter) measureUntil(ctx context.Context) error {
 	if m.o.Host == nil {
 		<-ctx.Done()
 		return nil

@@ -28,6 +28,10 @@ type Peer struct {
 	Address netip.Addr // a link-local one has its link as zone; invalid: not known yet
 	Up      bool       // routes are announced over it
 	Paths   bool       // the peer takes more than one path of a prefix
+
+	Established bool
+	Withheld    string // why the peer gets less than it should; empty: it does not
+	Reflects    bool   // it has sent us routes of others that are its clients, as we are
 }
 
 // target is an address whose flows are counted.
