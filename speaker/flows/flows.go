@@ -59,7 +59,7 @@ type Options struct {
 	// Wrong is told of an address whose flows have turned out not to follow the
 	// weights. nil: nothing.
 	Wrong func(share.Verdict)
-	Log  *slog.Logger // nil: discard
+	Log   *slog.Logger // nil: discard
 
 	// For tests; zero: as above.
 	SampleEvery, SettleFor, JudgeEvery time.Duration
