@@ -203,8 +203,11 @@ func (t *term) await(ctx context.Context, retry time.Time) bool {
 		case <-due.C:
 			return true
 		case done := <-t.writes.results:
-			t.writes.settle(done)
+			again := t.writes.settle(done)
 			t.settled()
+			if again {
+				return true
+			}
 			if next := t.writes.start(ctx); !next.IsZero() && next.Before(retry) {
 				retry = next
 				due.Reset(time.Until(retry))

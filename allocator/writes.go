@@ -158,8 +158,9 @@ func (ws *writes) begin(ctx context.Context, w *write) {
 	})
 }
 
-// settle takes in how a write has ended.
-func (ws *writes) settle(d done) {
+// settle takes in how a write has ended, and tells whether another status is
+// wanted by now than the one that was written.
+func (ws *writes) settle(d done) (again bool) {
 	w := d.w
 	ws.running--
 	w.active = false
@@ -169,11 +170,12 @@ func (ws *writes) settle(d done) {
 		ws.say(w)
 		fallthrough
 	case errors.Is(d.err, cluster.ErrGone):
-		// If it should differ again by now, the next step finds out.
 		if ws.byUID[w.before.UID] == w {
 			delete(ws.byUID, w.before.UID)
 		}
-		return
+		// The steps while it was written have seen what has changed since, and no
+		// further change need ever come.
+		return !equal(w.want, w.sent)
 	case errors.Is(d.err, cluster.ErrRefused):
 		w.begun = false
 		w.notUntil = time.Now().Add(backoff(w.attempts, retryRefused))
@@ -187,6 +189,12 @@ func (ws *writes) settle(d done) {
 	if ws.byUID[w.before.UID] == w {
 		ws.queue = append(ws.queue, w)
 	}
+	return false
+}
+
+// equal tells whether two assignments make the same status.
+func equal(x, y assign.Assignment) bool {
+	return x.Reason == y.Reason && condition(x) == condition(y) && slices.Equal(x.Addrs, y.Addrs)
 }
 
 // say tells the users of a Service that it has another address, or stands
