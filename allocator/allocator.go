@@ -36,6 +36,8 @@ type Source interface {
 // and cluster.ErrRefused that nothing was written; any other leaves it open.
 type Statuses interface {
 	ApplyStatus(ctx context.Context, svc cluster.Service, ingress []netip.Addr, c cluster.Condition) error
+	// ApplyCondition leaves the ingress to its owner.
+	ApplyCondition(ctx context.Context, svc cluster.Service, c cluster.Condition) error
 	ReleaseStatus(ctx context.Context, svc cluster.Service) error
 }
 

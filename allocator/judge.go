@@ -176,7 +176,7 @@ func (j *judge) explain(all []assign.Assignment) []assign.Assignment {
 		return all
 	}
 	for i := range all {
-		if a := &all[i]; !a.Allocated && a.Reason != assign.Released {
+		if a := &all[i]; !a.Allocated && !leaves(*a) {
 			a.Message += "; the newest configuration is broken and not in force: " + summary(j.problems)
 		}
 	}

@@ -153,14 +153,22 @@ func (w *world) CatchUp(context.Context) error {
 }
 
 func (w *world) ApplyStatus(ctx context.Context, svc cluster.Service, ingress []netip.Addr, c cluster.Condition) error {
-	return w.put(ctx, svc, ingress, c)
+	return w.put(ctx, svc, c, func(s *cluster.Service) { s.Ingress, s.Adorned, s.StatusOf = ingress, false, "" })
+}
+
+func (w *world) ApplyCondition(ctx context.Context, svc cluster.Service, c cluster.Condition) error {
+	return w.put(ctx, svc, c, func(*cluster.Service) {})
 }
 
 func (w *world) ReleaseStatus(ctx context.Context, svc cluster.Service) error {
-	return w.put(ctx, svc, nil, cluster.Condition{})
+	return w.put(ctx, svc, cluster.Condition{}, func(s *cluster.Service) {
+		if s.StatusOf == "" {
+			s.Ingress = nil
+		}
+	})
 }
 
-func (w *world) put(ctx context.Context, svc cluster.Service, ingress []netip.Addr, c cluster.Condition) error {
+func (w *world) put(ctx context.Context, svc cluster.Service, c cluster.Condition, change func(*cluster.Service)) error {
 	w.count(1)
 	defer w.count(-1)
 	if w.write != nil {
@@ -171,17 +179,20 @@ func (w *world) put(ctx context.Context, svc cluster.Service, ingress []netip.Ad
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	found := false
+	var now cluster.Service
 	w.editLocked(func(all *[]cluster.Service) {
 		for i := range *all {
 			if s := &(*all)[i]; s.UID == svc.UID {
-				s.Ingress, s.Condition, found = ingress, c, true
+				change(s)
+				s.Condition, found = c, true
+				now = *s
 			}
 		}
 	})
 	if !found {
 		return cluster.ErrGone
 	}
-	w.writes = append(w.writes, line(svc.Key(), addrText(ingress), c.Reason))
+	w.writes = append(w.writes, line(svc.Key(), addrText(now.Ingress), c.Reason))
 	if w.after != nil {
 		if err := w.after(svc.Key()); err != nil {
 			return err
@@ -190,7 +201,7 @@ func (w *world) put(ctx context.Context, svc cluster.Service, ingress []netip.Ad
 	w.shown = slices.Clone(w.shown) // as a Source does, however much it lags
 	for i := range w.shown {
 		if s := &w.shown[i]; s.UID == svc.UID {
-			s.Ingress, s.Condition = ingress, c
+			*s = now
 		}
 	}
 	return nil

@@ -70,14 +70,20 @@ func (ws *writes) overlay(services []cluster.Service) []cluster.Service {
 		if !copied {
 			services, copied = slices.Clone(services), true
 		}
-		services[i].Ingress = w.sent.Addrs
-		services[i].Condition = condition(w.sent)
+		if services[i].Condition = condition(w.sent); !w.sent.Untouched && w.sent.Reason != assign.Released {
+			services[i].Ingress, services[i].Adorned, services[i].StatusOf = w.sent.Addrs, false, ""
+		}
 	}
 	return services
 }
 
+// leaves tells whether nothing of Herald's may stay in the status.
+func leaves(a assign.Assignment) bool {
+	return a.Reason == assign.Released || a.Reason == assign.ServedByAnother
+}
+
 func condition(a assign.Assignment) cluster.Condition {
-	if a.Reason == assign.Released {
+	if leaves(a) {
 		return cluster.Condition{}
 	}
 	return cluster.Condition{Allocated: a.Allocated, Reason: string(a.Reason), Message: a.Message}
@@ -116,10 +122,14 @@ func (ws *writes) want(shown, overlaid []cluster.Service, all []assign.Assignmen
 
 // differs tells whether a status has to be written.
 func differs(s cluster.Service, a assign.Assignment) bool {
-	if s.Condition != condition(a) {
+	switch {
+	case s.Condition != condition(a):
 		return true
+	case a.Reason == assign.Released || a.Untouched: // the latter: also those served by another
+		return false
+	default:
+		return s.Adorned || s.StatusOf != "" || !slices.Equal(s.Ingress, a.Addrs)
 	}
-	return a.Reason != assign.Released && !slices.Equal(s.Ingress, a.Addrs)
 }
 
 // start begins as many writes as may run, and returns when the next one that
@@ -149,9 +159,12 @@ func (ws *writes) begin(ctx context.Context, w *write) {
 	ws.group.Go(func() {
 		began := time.Now()
 		var err error
-		if a.Reason == assign.Released {
+		switch {
+		case leaves(a):
 			err = ws.Statuses.ReleaseStatus(ctx, svc)
-		} else {
+		case a.Untouched:
+			err = ws.Statuses.ApplyCondition(ctx, svc, condition(a))
+		default:
 			err = ws.Statuses.ApplyStatus(ctx, svc, a.Addrs, condition(a))
 		}
 		ws.results <- done{w, time.Since(began), err} // has room for every worker
@@ -194,7 +207,7 @@ func (ws *writes) settle(d done) (again bool) {
 
 // equal tells whether two assignments make the same status.
 func equal(x, y assign.Assignment) bool {
-	return x.Reason == y.Reason && condition(x) == condition(y) && slices.Equal(x.Addrs, y.Addrs)
+	return x.Reason == y.Reason && x.Untouched == y.Untouched && condition(x) == condition(y) && slices.Equal(x.Addrs, y.Addrs)
 }
 
 // say tells the users of a Service that it has another address, or stands
@@ -206,7 +219,7 @@ func (ws *writes) say(w *write) {
 		return
 	}
 	kind := warning
-	if slices.Contains([]assign.Reason{assign.Allocated, assign.PartlyAllocated, assign.Released}, is.Reason) {
+	if slices.Contains([]assign.Reason{assign.Allocated, assign.PartlyAllocated, assign.Released, assign.ServedByAnother}, is.Reason) {
 		kind = normal
 	}
 	ws.Events.Event(was.Ref(), kind, string(is.Reason), is.Message)

@@ -27,6 +27,7 @@ type Assignment struct {
 	UID       string       // of the Service, so that a new one of the same name is told apart
 	Allocated bool         // has at least one address; Reason tells whether all is well
 	Addrs     []netip.Addr // in the order of spec.ipFamilies; exactly what the status must show
+	Untouched bool         // the ingress is another controller's and stays as it is: there is nothing to replace it by
 	Pools     []string     // parallel to Addrs; empty: in no pool
 	Reason    Reason
 	Message   string // what is so and what to do about it
@@ -64,7 +65,8 @@ type allocation struct {
 	config *config.Config // nil: none yet
 	pools  *pools
 	ledger *ledger
-	claims []*claim // by creation time, then key
+	claims []*claim           // by creation time, then key
+	others []*cluster.Service // that could be ours, and are served by another controller
 }
 
 // keep enters what the Services have already, before anything is handed out.
@@ -77,15 +79,23 @@ func (a *allocation) keep(services []cluster.Service) {
 			// A finalizer may keep it for long, and as long as it is there kube-proxy
 			// sends its address to its pods.
 			foreign = append(foreign, &claim{svc: svc, key: svc.Key()})
+		case svc.Ours() && svc.Another():
+			foreign = append(foreign, &claim{svc: svc, key: svc.Key()})
+			a.others = append(a.others, svc)
 		case svc.Ours():
 			a.claims = append(a.claims, newClaim(svc))
-		case svc.Condition.Reason == "":
+		default:
+			// Also one that was ours: until its status lets go of the address, it is in
+			// use there.
 			foreign = append(foreign, &claim{svc: svc, key: svc.Key()})
 		}
 	}
 	slices.SortFunc(a.claims, byAge)
 	for _, c := range a.claims {
 		a.keepHeld(c)
+		if c.theirs {
+			foreign = append(foreign, a.shadow(c))
+		}
 	}
 	slices.SortFunc(foreign, byAge)
 	for _, c := range foreign {
@@ -100,7 +110,7 @@ func byAge(x, y *claim) int {
 func (a *allocation) keepHeld(c *claim) {
 	for i := range c.slots {
 		s := &c.slots[i]
-		held := c.held(s)
+		held := a.held(c, s)
 		if !held.IsValid() {
 			continue
 		}
@@ -111,6 +121,17 @@ func (a *allocation) keepHeld(c *claim) {
 		a.ledger.take(held, c)
 		s.addr = held
 	}
+}
+
+// shadow keeps from others what another controller has given to a Service of ours
+// and what that does not keep, since it shows there until Herald has something
+// better.
+func (a *allocation) shadow(c *claim) *claim {
+	rest := *c.svc
+	rest.Ingress = slices.DeleteFunc(slices.Clone(rest.Ingress), func(addr netip.Addr) bool {
+		return slices.ContainsFunc(c.slots, func(s slot) bool { return s.addr == addr.Unmap() })
+	})
+	return &claim{svc: &rest, key: c.key}
 }
 
 // keepForeign keeps our hands off addresses that another controller has given to

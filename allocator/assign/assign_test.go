@@ -146,12 +146,21 @@ func TestAutomatic(t *testing.T) {
 		`, `
 			a/1 192.0.2.0 Allocated
 		`},
-		{"one that another controller has taken over leaves its address too", `
+		{"one that another controller has taken over leaves its address when its status does", `
 			pool p 192.0.2.0/32
 			svc a/1
 			svc a/2 has=192.0.2.0 said=Allocated class=example.com/other
 		`, `
-			a/1 192.0.2.0 Allocated
+			a/1 PoolExhausted
+			a/2 Released
+		`},
+		{"and not at all if that controller has given it the same address", `
+			pool p 192.0.2.0/30
+			svc a/1
+			svc a/2 by=other has=192.0.2.0 said=Allocated class=example.com/other
+			svc a/3 by=other has=192.0.2.1 class=example.com/other
+		`, `
+			a/1 192.0.2.2 Allocated
 			a/2 Released
 		`},
 	})
@@ -741,6 +750,80 @@ func TestSharing(t *testing.T) {
 			a/1 192.0.2.0 Allocated
 			a/2 198.51.100.0 Allocated
 			a/3 192.0.2.0 Allocated
+		`},
+	})
+}
+
+// An ingress that another field manager has written is taken by nobody who has
+// nothing better to give, and by nobody who was not asked.
+func TestStatusesOfOthers(t *testing.T) {
+	check(t, []row{
+		{"left alone, with their addresses", `
+			pool p 192.0.2.0/30
+			svc a/1 by=cloud has=192.0.2.0
+			svc a/2 by=k3s has=10.0.0.11,10.0.0.12
+			svc a/3 by=k3s has=10.0.0.11,10.0.0.12
+			svc a/4 by=cloud host
+			svc a/5
+		`, `
+			a/1 ServedByAnother
+			a/2 ServedByAnother
+			a/3 ServedByAnother
+			a/4 ServedByAnother
+			a/5 192.0.2.1 Allocated
+		`},
+		{"without any configuration, too", `
+			nothing configured
+			svc a/1 by=cloud host
+			svc a/2 by=cloud has=10.0.0.11 class=heraldlb.io/herald
+		`, `
+			a/1 ServedByAnother
+			a/2 NoConfiguration
+		`},
+		{"who asks for Herald keeps an address that a pool has, and gets one for another", `
+			pool p 192.0.2.0/29
+			svc a/1 by=metallb has=192.0.2.3 class=heraldlb.io/herald
+			svc a/2 by=metallb has=10.0.0.11 pool=p
+			svc a/3 by=cloud host ips=192.0.2.5
+			svc a/4 by=cloud has=10.0.0.11 key=k
+		`, `
+			a/1 192.0.2.3 Allocated
+			a/2 192.0.2.0 Allocated
+			a/3 192.0.2.5 Allocated
+			a/4 192.0.2.1 Allocated
+		`},
+		{"who asks in vain is told so, and keeps what the other gave", `
+			pool p 192.0.2.0/32
+			svc a/1 has=192.0.2.0
+			svc a/2 by=cloud has=10.0.0.11 pool=p
+			svc a/3 by=cloud has=10.0.0.12 said=Allocated
+		`, `
+			a/1 192.0.2.0 Allocated
+			a/2 PoolExhausted
+			a/3 ServedByAnother
+		`},
+		{"an address that a pool does not give to this Service is not kept", `
+			pool p 192.0.2.0/30 namespaces=b
+			pool q 198.51.100.0/30
+			svc a/1 by=metallb has=192.0.2.0 class=heraldlb.io/herald
+		`, `
+			a/1 198.51.100.0 Allocated
+		`},
+		{"what Herald had only spoken of becomes the other's", `
+			pool p 192.0.2.0/32
+			svc a/1 by=cloud said=NoPool has=203.0.113.1
+			svc a/2
+		`, `
+			a/1 ServedByAnother
+			a/2 192.0.2.0 Allocated
+		`},
+		{"what Herald had given is given again", `
+			pool p 192.0.2.0/30
+			svc a/1 by=cloud has=203.0.113.1 said=Allocated
+			svc a/2 by=kubectl-patch has=192.0.2.3 said=Allocated
+		`, `
+			a/1 192.0.2.0 Allocated
+			a/2 192.0.2.3 Allocated
 		`},
 	})
 }

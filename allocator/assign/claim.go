@@ -12,6 +12,7 @@ type claim struct {
 	key     string
 	sharing string // the sharing key; empty: shares with nobody
 	request request
+	theirs  bool   // the ingress is another controller's
 	slots   []slot // one per wanted family, in the order of spec.ipFamilies
 	fault   fault  // of the Service as a whole
 }
@@ -34,7 +35,7 @@ type fault struct {
 }
 
 func newClaim(svc *cluster.Service) *claim {
-	c := &claim{svc: svc, key: svc.Key(), sharing: svc.Annotations[cluster.AnnotationSharingKey]}
+	c := &claim{svc: svc, key: svc.Key(), sharing: svc.Annotations[cluster.AnnotationSharingKey], theirs: svc.StatusOf != ""}
 	families := wantedFamilies(svc)
 	c.request, c.fault = readRequest(svc, families)
 	c.slots = make([]slot, len(families))
@@ -63,12 +64,13 @@ func dualStack(svc *cluster.Service) bool {
 }
 
 // held is the address of the slot's family in the status. Should there be more,
-// then the one that is asked for, or else the first.
-func (c *claim) held(s *slot) netip.Addr {
+// then the one that is asked for, or else the first. What another controller has
+// written counts if a pool could have given it; then the Service need not move.
+func (a *allocation) held(c *claim, s *slot) netip.Addr {
 	var first netip.Addr
 	for _, addr := range c.svc.Ingress {
 		addr = addr.Unmap()
-		if !addr.IsValid() || cluster.FamilyOf(addr) != s.family {
+		if !addr.IsValid() || cluster.FamilyOf(addr) != s.family || c.theirs && !a.gives(addr, c) {
 			continue
 		}
 		if addr == s.want {
@@ -79,6 +81,12 @@ func (c *claim) held(s *slot) netip.Addr {
 		}
 	}
 	return first
+}
+
+// gives tells whether a pool could give the Service the address.
+func (a *allocation) gives(addr netip.Addr, c *claim) bool {
+	p := a.pools.of(addr)
+	return p != nil && p.Serves(c.svc.Namespace, c.svc.Labels)
 }
 
 // empty tells whether the Service has no address at all.

@@ -51,10 +51,12 @@ func randomText(r *rand.Rand) string {
 				"priority=1", "priority=-1", "auto=false", "buggy", "namespaces=a", "namespaces=b,c", "app=web"))
 		}
 	}
+	contested := pick(r, "", "by=metallb said=Allocated ")
 	for i := range r.IntN(24) {
 		fmt.Fprintf(&b, "svc %s/s%d at=%d families=%s%s%s%s%s%s\n", pick(r, "a", "b", "c"), i, r.IntN(12),
 			pick(r, "4", "4", "6", "46 policy=Require", "64 policy=Prefer", "46 policy=Prefer", "46"),
-			some(r, 2, "has="+randomAddr(r), "has="+randomAddr(r)+","+randomAddr(r)),
+			some(r, 2, "has="+randomAddr(r), "has="+randomAddr(r)+","+randomAddr(r),
+				"by=metallb has="+randomAddr(r), contested+"has="+randomAddr(r)),
 			some(r, 3, "ips="+randomAddr(r), "ips="+randomAddr(r)+","+randomAddr(r), "lbip="+randomAddr(r), "ips=x"),
 			some(r, 6, "pool=p0", "pool=p1", "pool=p2", "pool=p9"),
 			some(r, 2, "key=k", "key=l")+some(r, 2, "ports=81", "ports=81,82", "ports=udp/80"),
@@ -128,7 +130,7 @@ func TestNobodyMovesUnasked(t *testing.T) {
 			}
 			for _, f := range wantedFamilies(&svc) {
 				of := func(x netip.Addr) bool { return cluster.FamilyOf(x) == f }
-				if had := slices.IndexFunc(svc.Ingress, of); had >= 0 && !slices.Contains(a.Addrs, svc.Ingress[had]) {
+				if had := slices.IndexFunc(svc.Ingress, of); had >= 0 && svc.StatusOf == "" && !slices.Contains(a.Addrs, svc.Ingress[had]) {
 					t.Errorf("%s had %s and has %v", a.Service, svc.Ingress[had], a.Addrs)
 				}
 			}
@@ -167,10 +169,16 @@ func applied(s situation, r Result) situation {
 		if !ok {
 			continue
 		}
-		svc.Ingress = a.Addrs
 		svc.Condition = cluster.Condition{Allocated: a.Allocated, Reason: string(a.Reason), Message: a.Message}
-		if a.Reason == Released {
+		switch {
+		case a.Untouched && a.Reason != ServedByAnother:
+		case a.Untouched || a.Reason == Released:
 			svc.Condition = cluster.Condition{}
+			if svc.StatusOf == "" {
+				svc.Ingress = nil
+			}
+		default:
+			svc.Ingress, svc.StatusOf, svc.Adorned = a.Addrs, "", false
 		}
 	}
 	return next
@@ -178,8 +186,14 @@ func applied(s situation, r Result) situation {
 
 func TestOnceIsEnough(t *testing.T) {
 	forRandom(t, func(t *testing.T, s situation, _ *rand.Rand) {
+		// What was released is free for others once it is written that it was.
+		s = applied(s, Result{Assignments: slices.DeleteFunc(compute(s).Assignments, func(a Assignment) bool { return a.Reason != Released })})
 		first := compute(s)
 		after := applied(s, first)
+		if replaced(s) {
+			// What another controller had given counts as in use until it is replaced.
+			first, after = compute(after), applied(after, compute(after))
+		}
 		second := compute(after)
 		// What happened once, a conflict or a release, is not told again.
 		first.Assignments = slices.DeleteFunc(first.Assignments, func(a Assignment) bool { return a.Reason == Released })
@@ -215,12 +229,12 @@ func TestOrderOfInputIsIrrelevant(t *testing.T) {
 	})
 }
 
-// foreign is what other controllers have given, and what is being deleted.
+// foreign is what Services have that are not ours, or are being deleted.
 func foreign(s situation) map[netip.Addr]bool {
 	all := map[netip.Addr]bool{}
 	for _, svc := range s.services {
 		for _, addr := range svc.Ingress {
-			if svc.LoadBalancer && (svc.Deleting || !svc.Ours() && svc.Condition.Reason == "") {
+			if svc.LoadBalancer && (svc.Deleting || !svc.Ours() || svc.Another()) {
 				all[addr] = true
 			}
 		}
@@ -228,13 +242,24 @@ func foreign(s situation) map[netip.Addr]bool {
 	return all
 }
 
+// replaced tells whether Herald may replace what another has written. Then some of
+// that is in use and some is not.
+func replaced(s situation) bool {
+	return slices.ContainsFunc(s.services, func(svc cluster.Service) bool {
+		return svc.Ours() && svc.StatusOf != "" && !svc.Another()
+	})
+}
+
 func TestNobodyWaitsInVain(t *testing.T) {
 	forRandom(t, func(t *testing.T, s situation, _ *rand.Rand) {
+		if replaced(s) {
+			return
+		}
 		result := compute(s)
 		used, theirs := users(s, result), foreign(s)
 		for _, a := range result.Assignments {
 			svc := find(s, a.Service)
-			if a.Reason == Released || a.Reason == InvalidRequest || svc.FamilyPolicy == cluster.RequireDualStack {
+			if a.Reason == Released || a.Reason == ServedByAnother || a.Reason == InvalidRequest || svc.FamilyPolicy == cluster.RequireDualStack {
 				continue
 			}
 			c := newClaim(&svc)
@@ -310,6 +335,9 @@ func TestEveryAssignmentIsWellFormed(t *testing.T) {
 
 func TestUsageIsCounted(t *testing.T) {
 	forRandom(t, func(t *testing.T, s situation, _ *rand.Rand) {
+		if replaced(s) {
+			return
+		}
 		result := compute(s)
 		inUse := foreign(s)
 		for addr := range users(s, result) {

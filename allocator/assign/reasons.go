@@ -47,6 +47,11 @@ const (
 	// itself.
 	InvalidRequest Reason = "InvalidRequest"
 
+	// ServedByAnother: another controller has written the status of the Service,
+	// and nobody asks Herald for it. Herald leaves it alone: this word stands in
+	// `heraldctl explain`, /state and the metric herald_allocator_services only.
+	ServedByAnother Reason = "ServedByAnother"
+
 	// Released: the Service is no longer Herald's. Its address is free, and the
 	// condition goes away.
 	Released Reason = "Released"
@@ -68,6 +73,7 @@ var remedies = []struct {
 	{AddressInUse, "ask for another address, or give both Services the same annotation heraldlb.io/allow-shared-ip and different ports"},
 	{AddressConflict, "to share an address, give both Services the same annotation heraldlb.io/allow-shared-ip and different ports"},
 	{InvalidRequest, "correct the annotations heraldlb.io/load-balancer-ips and heraldlb.io/address-pool, or spec.loadBalancerIP"},
+	{ServedByAnother, "nothing, if that controller shall serve it; else ask for Herald by the annotation heraldlb.io/address-pool or heraldlb.io/load-balancer-ips, and take the Service from the other controller"},
 	{Released, ""},
 }
 

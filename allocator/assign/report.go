@@ -16,11 +16,14 @@ func (a *allocation) report(services []cluster.Service) []Assignment {
 	for _, c := range a.claims {
 		all = append(all, a.assignment(c))
 	}
+	for _, svc := range a.others {
+		all = append(all, leftAlone(svc))
+	}
 	for i := range services {
 		if svc := &services[i]; !svc.Ours() && !svc.Deleting && svc.Condition.Reason != "" {
 			all = append(all, Assignment{
 				Service: svc.Key(), UID: svc.UID, Reason: Released,
-				Message: "is no longer a Service of Herald; its address is free",
+				Message: "is no longer a Service of Herald; the address that Herald gave it is free",
 			})
 		}
 	}
@@ -29,7 +32,10 @@ func (a *allocation) report(services []cluster.Service) []Assignment {
 }
 
 func (a *allocation) assignment(c *claim) Assignment {
-	r := Assignment{Service: c.key, UID: c.svc.UID, Allocated: !c.empty()}
+	if c.theirs && c.empty() && !c.svc.Asked() {
+		return leftAlone(c.svc) // it was Herald's once, but Herald has nothing for it any more
+	}
+	r := Assignment{Service: c.key, UID: c.svc.UID, Allocated: !c.empty(), Untouched: c.theirs && c.empty()}
 	if r.Allocated {
 		r.Addrs, r.Pools = make([]netip.Addr, 0, len(c.slots)), make([]string, 0, len(c.slots))
 	}
@@ -50,6 +56,13 @@ func (a *allocation) assignment(c *claim) Assignment {
 	}
 	r.Message = message(r, faults)
 	return r
+}
+
+func leftAlone(svc *cluster.Service) Assignment {
+	return Assignment{
+		Service: svc.Key(), UID: svc.UID, Untouched: true, Reason: ServedByAnother,
+		Message: "its status is written by " + svc.StatusOf + "; " + ServedByAnother.Remedy(),
+	}
 }
 
 func (a *allocation) poolName(addr netip.Addr) string {

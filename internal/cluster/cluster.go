@@ -6,6 +6,7 @@ package cluster
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -79,6 +80,8 @@ type Service struct {
 	HealthPort     uint16 // spec.healthCheckNodePort; 0: none
 
 	Ingress   []netip.Addr // status.loadBalancer.ingress[*].ip, in order
+	Adorned   bool         // the ingress says what Herald never writes: a hostname, ports, a mode other than VIP
+	StatusOf  string       // the field manager whose ingress it is, if it is not Herald; empty: Herald, or there is none
 	Condition Condition    // of type ConditionAllocated; zero when absent
 
 	Endpoints []Endpoint // one per address, merged over all EndpointSlices
@@ -90,6 +93,27 @@ func (s Service) Key() string { return s.Namespace + "/" + s.Name }
 // Ours tells whether Herald is responsible for the Service.
 func (s Service) Ours() bool {
 	return s.LoadBalancer && (s.Class == "" || s.Class == Class)
+}
+
+// Asked tells whether the Service asks for Herald by name: by its class, or by one
+// of Herald's annotations.
+func (s Service) Asked() bool {
+	if s.Class == Class {
+		return true
+	}
+	for _, name := range []string{AnnotationAddresses, AnnotationPool, AnnotationSharingKey} {
+		if strings.TrimSpace(s.Annotations[name]) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Another tells whether a Service that could be Herald's is another controller's:
+// that one has written its ingress, Herald had given it nothing, and nobody has
+// asked Herald for it.
+func (s Service) Another() bool {
+	return s.StatusOf != "" && !s.Condition.Allocated && !s.Asked()
 }
 
 // Family is an IP family, named as spec.ipFamilies names it.

@@ -122,7 +122,7 @@ func allocation(w io.Writer, c *config.Config, services []cluster.Service, svc c
 		if !a.Allocated {
 			fmt.Fprintf(w, "  to do: %s\n", a.Reason.Remedy())
 		}
-		if !sameAddrs(a.Addrs, svc.Ingress) {
+		if !a.Untouched && !sameAddrs(a.Addrs, svc.Ingress) {
 			fmt.Fprintf(w, "  the status still says %s: is the allocator running?\n", list(svc.Ingress))
 		}
 	}

@@ -169,6 +169,15 @@ func TestAServiceThatWaitsIsToldWhatToDo(t *testing.T) {
 	}
 }
 
+func TestAServiceThatAnotherControllerServes(t *testing.T) {
+	s := saved()
+	s.Cluster.Services[0].Ingress, s.Cluster.Services[0].StatusOf = []netip.Addr{netip.MustParseAddr("203.0.113.9")}, "k3s"
+	got := text(t, s, "default/web")
+	if !strings.Contains(got, "allocation: ServedByAnother: its status is written by k3s") || strings.Contains(got, "is the allocator running") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestWithoutAcceptedConfiguration(t *testing.T) {
 	s := saved()
 	s.Config = ""

@@ -48,8 +48,13 @@ func toService(obj any) service {
 		out.Ports = append(out.Ports, cluster.Port{Protocol: string(p.Protocol), Port: uint16(p.Port)})
 	}
 	for _, in := range s.Status.LoadBalancer.Ingress {
-		if a, ok := parseAddr(in.IP); ok { // an ingress may be a hostname
+		a, ok := parseAddr(in.IP)
+		if ok { // an ingress may be a hostname
 			out.Ingress = append(out.Ingress, a)
+		}
+		// A server that does not know ipMode drops it, and nil means VIP.
+		if !ok || in.Hostname != "" || len(in.Ports) > 0 || derefOr(in.IPMode, corev1.LoadBalancerIPModeVIP) != corev1.LoadBalancerIPModeVIP {
+			out.Adorned = true
 		}
 	}
 	for _, c := range s.Status.Conditions {
@@ -59,6 +64,9 @@ func toService(obj any) service {
 				Allocated: c.Status == metav1.ConditionTrue, Reason: c.Reason, Message: c.Message,
 			}
 		}
+	}
+	if len(s.Status.LoadBalancer.Ingress) > 0 {
+		out.StatusOf = statusOf(s, out.condition.Type != "")
 	}
 	return out
 }

@@ -201,3 +201,69 @@ func fill(tb testing.TB, w *Watcher, n int) {
 		tb.Fatal("no Snapshot")
 	}
 }
+
+// An ingress is Herald's if Herald is among its owners. Lists come to the table
+// thinned, and watches whole; both must say the same.
+func TestWhoseAnIngressIs(t *testing.T) {
+	const fields = `{"f:status":{"f:loadBalancer":{"f:ingress":{}}}}`
+	entry := func(manager, fields string) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{
+			Manager: manager, FieldsType: "FieldsV1", Subresource: "status", FieldsV1: metav1.NewFieldsV1(fields),
+		}
+	}
+	other := entry("kubectl-client-side-apply", `{"f:metadata":{"f:annotations":{"f:ingress":{}}},"f:spec":{"f:loadBalancerIP":{}}}`)
+	said := []metav1.Condition{{Type: cluster.ConditionAllocated, Status: metav1.ConditionTrue}}
+	for _, tt := range []struct {
+		desc    string
+		entries []metav1.ManagedFieldsEntry
+		said    []metav1.Condition
+		want    string
+	}{
+		{"nobody's, and we have never said a word", []metav1.ManagedFieldsEntry{other}, nil, unknownManager},
+		{"nobody's, but we have", []metav1.ManagedFieldsEntry{other}, said, ""},
+		{"another's", []metav1.ManagedFieldsEntry{other, entry("k3s", fields)}, said, "k3s"},
+		{"ours", []metav1.ManagedFieldsEntry{entry(Manager, fields), other}, said, ""},
+		{"ours as well", []metav1.ManagedFieldsEntry{entry("k3s", fields), entry(Manager, fields)}, nil, ""},
+		{"another's, beside a condition of ours", []metav1.ManagedFieldsEntry{
+			entry(Manager, `{"f:status":{"f:conditions":{}}}`), entry("k3s", fields),
+		}, said, "k3s"},
+	} {
+		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{ManagedFields: tt.entries}}
+		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+		s.Status.Conditions = tt.said
+		if got := toService(s).StatusOf; got != tt.want {
+			t.Errorf("%s: got %q", tt.desc, got)
+		}
+		obj, err := (&table[service]{}).Transformer()(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := toService(obj).StatusOf; got != tt.want {
+			t.Errorf("%s, thinned: got %q", tt.desc, got)
+		}
+		if s.Status.LoadBalancer.Ingress = nil; toService(s).StatusOf != "" {
+			t.Errorf("%s: there is no ingress", tt.desc)
+		}
+	}
+}
+
+func TestAnIngressThatSaysMoreThanHeraldWrites(t *testing.T) {
+	vip, proxy := corev1.LoadBalancerIPModeVIP, corev1.LoadBalancerIPModeProxy
+	for _, tt := range []struct {
+		in   corev1.LoadBalancerIngress
+		want bool
+	}{
+		{corev1.LoadBalancerIngress{IP: "192.0.2.1", IPMode: &vip}, false},
+		{corev1.LoadBalancerIngress{IP: "192.0.2.1"}, false}, // from before ipMode
+		{corev1.LoadBalancerIngress{IP: "192.0.2.1", IPMode: &proxy}, true},
+		{corev1.LoadBalancerIngress{IP: "192.0.2.1", IPMode: &vip, Hostname: "lb.example.com"}, true},
+		{corev1.LoadBalancerIngress{IP: "192.0.2.1", IPMode: &vip, Ports: []corev1.PortStatus{{Port: 80}}}, true},
+		{corev1.LoadBalancerIngress{Hostname: "lb.example.com"}, true},
+	} {
+		s := &corev1.Service{}
+		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{tt.in}
+		if got := toService(s).Adorned; got != tt.want {
+			t.Errorf("%+v: got %v", tt.in, got)
+		}
+	}
+}

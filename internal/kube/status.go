@@ -66,6 +66,12 @@ func (w *Watcher) ApplyStatus(ctx context.Context, svc cluster.Service, ingress 
 	return w.apply(ctx, svc, appliedStatus{LoadBalancer: lb, Conditions: []metav1.Condition{w.condition(svc, c)}})
 }
 
+// ApplyCondition is ApplyStatus for a Service whose ingress is another's: it makes
+// the condition what is said here, and leaves the ingress to whoever wrote it.
+func (w *Watcher) ApplyCondition(ctx context.Context, svc cluster.Service, c cluster.Condition) error {
+	return w.apply(ctx, svc, appliedStatus{Conditions: []metav1.Condition{w.condition(svc, c)}})
+}
+
 // ReleaseStatus takes away from a Service's status what Herald wrote there, and
 // nothing else: an address that somebody else wrote as well stays.
 func (w *Watcher) ReleaseStatus(ctx context.Context, svc cluster.Service) error {

@@ -129,6 +129,12 @@ func TestStatusThatAnotherManagerWrote(t *testing.T) {
 		"adopted, then given back": {func(svc cluster.Service) error {
 			return errors.Join(w.ApplyStatus(t.Context(), svc, addrs("192.0.2.1"), allocated), w.ReleaseStatus(t.Context(), svc))
 		}, nil},
+		"left to its owner, with a condition of ours beside it": {func(svc cluster.Service) error {
+			if svc.StatusOf != "another-controller" {
+				t.Errorf("the status is of %q", svc.StatusOf)
+			}
+			return w.ApplyCondition(t.Context(), svc, cluster.Condition{Reason: "PoolExhausted"})
+		}, []string{"192.0.2.9"}},
 		"left alone on release": {func(svc cluster.Service) error {
 			return w.ReleaseStatus(t.Context(), svc)
 		}, []string{"192.0.2.9"}},
@@ -141,7 +147,12 @@ func TestStatusThatAnotherManagerWrote(t *testing.T) {
 				metav1.PatchOptions{FieldManager: "another-controller"}, "status"); err != nil {
 				t.Fatal(err)
 			}
-			if err := tt.write(waitService(t, w, ns, created.Name)); err != nil {
+			var svc cluster.Service
+			kubetest.Eventually(t, 5*time.Second, "the status of another", func() bool {
+				svc = waitService(t, w, ns, created.Name)
+				return len(svc.Ingress) > 0
+			})
+			if err := tt.write(svc); err != nil {
 				t.Fatal(err)
 			}
 			if got := ingress(get(t, s, ns, created.Name)); len(got) != len(tt.want) || len(got) == 1 && got[0] != tt.want[0] {

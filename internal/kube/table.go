@@ -127,11 +127,12 @@ func (t *table[V]) UpdateResourceVersion(version string) {
 }
 
 // Transformer implements cache.TransformingStore. The reflector collects a first
-// list in a store of its own; managedFields would be half of its size.
+// list in a store of its own; managedFields would be half of its size. They tell
+// whose a Service's status is, and that much stays.
 func (t *table[V]) Transformer() cache.TransformFunc {
 	return func(obj any) (any, error) {
 		if m, ok := obj.(metav1.Object); ok {
-			m.SetManagedFields(nil)
+			m.SetManagedFields(thin(m.GetManagedFields()))
 		}
 		return obj, nil
 	}
