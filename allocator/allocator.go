@@ -32,8 +32,11 @@ type Source interface {
 	CatchUp(ctx context.Context) error
 }
 
-// Statuses writes the statuses of Services. An error tells by cluster.ErrGone
-// and cluster.ErrRefused that nothing was written; any other leaves it open.
+// Statuses writes the statuses of Services. A write is for the Service as it was
+// handed over: if it has become another meanwhile, the error is cluster.ErrGone and
+// nothing is written, so that nobody acts on what is no longer so. An error tells by
+// cluster.ErrGone and cluster.ErrRefused that nothing was written; any other leaves
+// it open.
 type Statuses interface {
 	ApplyStatus(ctx context.Context, svc cluster.Service, ingress []netip.Addr, c cluster.Condition) error
 	// ApplyCondition leaves the ingress to its owner.
@@ -176,7 +179,7 @@ func (t *term) step(ctx context.Context) (retry time.Time) {
 	begin := time.Now()
 	services := t.writes.overlay(snap.Services)
 	result := assign.Compute(t.judge.config, services)
-	t.writes.want(snap.Services, services, t.judge.explain(result.Assignments))
+	t.writes.want(snap.Services, t.writes.explain(t.judge.explain(result.Assignments)))
 	t.took = time.Since(begin)
 	t.report(result)
 	return earliest(retry, t.writes.start(ctx))

@@ -54,7 +54,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "herald_allocator_status_writes_total",
-			Help: "Writes of a Service's status, by result: ok, gone, refused, or unknown when there was no answer.",
+			Help: "Writes of a Service's status, by result: ok, gone (it has changed meanwhile), refused, or unknown when there was no answer.",
 		}, []string{"result"}),
 		write: histogram("herald_allocator_status_write_seconds", "How long the API server took for one write."),
 		delay: histogram("herald_allocator_status_delay_seconds", "From the decision about a Service until its status said so."),

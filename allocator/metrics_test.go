@@ -121,10 +121,11 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 				"herald_allocator_status_delay_seconds count": 7,
 				"herald_allocator_status_delay_seconds sum":   2.3, // 0.1 s and then 0.2 s until it was tried again
 			}},
-			{"a Service goes before its status is written", func() {
+			{"a Service is another before its status is written", func() {
 				w.set(func() { w.write = answers(cluster.ErrGone) })
 				w.edit(func(all *[]cluster.Service) { (*all)[4].Condition.Message = "not ours" })
 			}, map[string]float64{
+				"herald_allocator_pending_writes":             1, // of what it is now
 				"herald_allocator_status_writes_total gone":   1,
 				"herald_allocator_status_write_seconds count": 10,
 			}},
@@ -145,7 +146,7 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 		maps.DeleteFunc(gone, func(name string, v float64) bool {
 			return v == servetest.Absent && (strings.HasPrefix(name, "herald_allocator_services ") || strings.HasPrefix(name, "herald_allocator_pool_") || strings.HasPrefix(name, "herald_config_"))
 		})
-		if d := cmp.Diff(map[string]float64{"herald_allocator_leader": 0}, gone); d != "" {
+		if d := cmp.Diff(map[string]float64{"herald_allocator_leader": 0, "herald_allocator_pending_writes": 0}, gone); d != "" {
 			t.Errorf("it leads no more; of what it knew of the cluster, nothing may be left (-want +got):\n%s", d)
 		}
 		for name := range servetest.Series(t, reg) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -182,7 +183,7 @@ func (w *world) put(ctx context.Context, svc cluster.Service, c cluster.Conditio
 	var now cluster.Service
 	w.editLocked(func(all *[]cluster.Service) {
 		for i := range *all {
-			if s := &(*all)[i]; s.UID == svc.UID {
+			if s := &(*all)[i]; reflect.DeepEqual(*s, svc) {
 				change(s)
 				s.Condition, found = c, true
 				now = *s

@@ -47,6 +47,11 @@ const (
 	// itself.
 	InvalidRequest Reason = "InvalidRequest"
 
+	// StatusContested: the Service has its addresses, but somebody else writes other
+	// things into its status. Herald puts it right after ever longer pauses, of
+	// five minutes at most.
+	StatusContested Reason = "StatusContested"
+
 	// ServedByAnother: another controller has written the status of the Service,
 	// and nobody asks Herald for it. Herald leaves it alone: this word stands in
 	// `heraldctl explain`, /state and the metric herald_allocator_services only.
@@ -73,6 +78,7 @@ var remedies = []struct {
 	{AddressInUse, "ask for another address, or give both Services the same annotation heraldlb.io/allow-shared-ip and different ports"},
 	{AddressConflict, "to share an address, give both Services the same annotation heraldlb.io/allow-shared-ip and different ports"},
 	{InvalidRequest, "correct the annotations heraldlb.io/load-balancer-ips and heraldlb.io/address-pool, or spec.loadBalancerIP"},
+	{StatusContested, "let one of the two serve the Service: tell the other to leave it alone, or make it anew with the spec.loadBalancerClass of the one that shall"},
 	{ServedByAnother, "nothing, if that controller shall serve it; else ask for Herald by the annotation heraldlb.io/address-pool or heraldlb.io/load-balancer-ips, and take the Service from the other controller"},
 	{Released, ""},
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -34,7 +35,8 @@ type appliedService struct {
 type appliedMetadata struct {
 	Name      string `json:"name"`
 	Namespace string `json:"namespace"`
-	UID       string `json:"uid,omitempty"` // makes a Service of another UID a conflict
+	UID       string `json:"uid,omitempty"`             // makes a Service of another UID a conflict
+	Version   string `json:"resourceVersion,omitempty"` // makes any other version one
 }
 
 type appliedStatus struct {
@@ -79,10 +81,14 @@ func (w *Watcher) ReleaseStatus(ctx context.Context, svc cluster.Service) error 
 }
 
 func (w *Watcher) apply(ctx context.Context, svc cluster.Service, status appliedStatus) error {
+	version, err := w.version(svc)
+	if err != nil {
+		return fmt.Errorf("status of Service %s: %w", svc.Key(), err)
+	}
 	body, err := json.Marshal(appliedService{
 		APIVersion: "v1",
 		Kind:       "Service",
-		Metadata:   appliedMetadata{Name: svc.Name, Namespace: svc.Namespace, UID: svc.UID},
+		Metadata:   appliedMetadata{Name: svc.Name, Namespace: svc.Namespace, UID: svc.UID, Version: version},
 		Status:     status,
 	})
 	if err != nil {
@@ -98,6 +104,22 @@ func (w *Watcher) apply(ctx context.Context, svc cluster.Service, status applied
 	}
 	w.services.observe(got)
 	return nil
+}
+
+// version is the resource version of a Service that is still what svc says: the
+// server refuses the write if it has changed by then. It need not be the version
+// that svc was taken of, since most changes of a Service are of no concern to us.
+func (w *Watcher) version(svc cluster.Service) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.services.synced {
+		return "", nil
+	}
+	r, ok := w.services.rows[svc.Key()]
+	if svc.Endpoints = nil; !ok || !reflect.DeepEqual(r.value.Service, svc) {
+		return "", cluster.ErrGone
+	}
+	return r.version, nil
 }
 
 // condition is c as the API has it. The time of the last transition moves only

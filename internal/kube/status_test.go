@@ -1,6 +1,7 @@
 package kube_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"testing"
@@ -90,6 +91,7 @@ func TestApplyStatusWritesAddressAndConditionAndNothingElse(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond) // times in the API have whole seconds
 	again := allocated
 	again.Message = "still has it"
+	svc, _ = service(t, w, ns, "web")
 	if err := w.ApplyStatus(t.Context(), svc, addrs("192.0.2.1"), again); err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +104,7 @@ func TestApplyStatusWritesAddressAndConditionAndNothingElse(t *testing.T) {
 		t.Error("the other condition is gone")
 	}
 
+	svc, _ = service(t, w, ns, "web")
 	if err := w.ReleaseStatus(t.Context(), svc); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +130,9 @@ func TestStatusThatAnotherManagerWrote(t *testing.T) {
 			return w.ApplyStatus(t.Context(), svc, nil, cluster.Condition{Reason: "PoolExhausted"})
 		}, nil},
 		"adopted, then given back": {func(svc cluster.Service) error {
-			return errors.Join(w.ApplyStatus(t.Context(), svc, addrs("192.0.2.1"), allocated), w.ReleaseStatus(t.Context(), svc))
+			err := w.ApplyStatus(t.Context(), svc, addrs("192.0.2.1"), allocated)
+			svc, _ = service(t, w, ns, svc.Name)
+			return errors.Join(err, w.ReleaseStatus(t.Context(), svc))
 		}, nil},
 		"left to its owner, with a condition of ours beside it": {func(svc cluster.Service) error {
 			if svc.StatusOf != "another-controller" {
@@ -174,6 +179,10 @@ func TestTypeChangeLosesTheAddress(t *testing.T) {
 	if _, err := s.Admin.CoreV1().Services(ns).Patch(t.Context(), "web", types.MergePatchType, []byte(change), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	kubetest.Eventually(t, 5*time.Second, "the new type", func() bool {
+		svc, _ = service(t, w, ns, "web")
+		return !svc.LoadBalancer
+	})
 	if err := w.ReleaseStatus(t.Context(), svc); err != nil {
 		t.Fatal(err)
 	}
@@ -229,9 +238,58 @@ func TestSnapshotShowsOwnWritesAtOnce(t *testing.T) {
 		if err := w.ApplyStatus(t.Context(), svc, []netip.Addr{addr}, allocated); err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := service(t, w, ns, "web"); len(got.Ingress) != 1 || got.Ingress[0] != addr {
-			t.Fatalf("wrote %v, see %v", addr, got.Ingress)
+		if svc, _ = service(t, w, ns, "web"); len(svc.Ingress) != 1 || svc.Ingress[0] != addr {
+			t.Fatalf("wrote %v, see %v", addr, svc.Ingress)
 		}
 		addr = addr.Next()
+	}
+}
+
+// A write is for the Service as it was handed over. Whether this process has heard
+// of the change or only the server knows of it, nothing is written.
+func TestAWriteForAServiceThatHasChanged(t *testing.T) {
+	s := kubetest.Shared(t)
+	ns := s.Namespace(t)
+	ctx, pause := context.WithCancel(t.Context())
+	w := kube.NewWatcher(newClient(t, s, ns), kube.WatchOptions{Services: true})
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	defer pause()
+	kubetest.Eventually(t, 10*time.Second, "sync", w.Synced)
+	svc := newService(t, s, w, ns, "web")
+
+	annotate := func(key string) {
+		t.Helper()
+		if _, err := s.Admin.CoreV1().Services(ns).Patch(t.Context(), "web", types.MergePatchType,
+			[]byte(`{"metadata":{"annotations":{"`+key+`":"x"}}}`), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	annotate("example.com/of-no-concern")
+	kubetest.Eventually(t, 5*time.Second, "a write in spite of a change that is of no concern", func() bool {
+		return w.ApplyStatus(t.Context(), svc, nil, cluster.Condition{Reason: "NoPool"}) == nil
+	})
+	svc, _ = service(t, w, ns, "web")
+
+	annotate(cluster.AnnotationPool)
+	kubetest.Eventually(t, 5*time.Second, "the change", func() bool {
+		now, _ := service(t, w, ns, "web")
+		return now.Annotations[cluster.AnnotationPool] != ""
+	})
+	if err := w.ApplyStatus(t.Context(), svc, addrs("192.0.2.1"), allocated); !errors.Is(err, cluster.ErrGone) {
+		t.Errorf("this process knows of it: %v", err)
+	}
+
+	svc, _ = service(t, w, ns, "web")
+	pause() // of the watch: from here on only the server knows
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	annotate(cluster.AnnotationAddresses)
+	if err := w.ApplyStatus(t.Context(), svc, addrs("192.0.2.1"), allocated); !errors.Is(err, cluster.ErrGone) {
+		t.Errorf("only the server knows of it: %v", err)
+	}
+	if got := get(t, s, ns, "web"); len(ingress(got)) != 0 {
+		t.Errorf("written: %v", got.Status)
 	}
 }
