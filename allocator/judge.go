@@ -114,7 +114,7 @@ func (j *judge) examine(cm cluster.ConfigMap, exists bool) {
 	}
 	j.next, j.nextSource = j.config, j.source
 	j.Log.Error("configuration is broken; the last good one stays in force", "configmap", j.ref(j.ConfigMap),
-		"problems", problems.Error(), "hash_in_force", j.hash)
+		"problems", note("", problems), "hash_in_force", j.hash)
 	if exists {
 		j.Events.Event(cm.Ref(), warning, configBroken, note("", problems))
 	}
@@ -125,7 +125,7 @@ func (j *judge) accept(cm cluster.ConfigMap, hash string) {
 	kind, text := normal, "configuration "+hash+" is valid"
 	if len(j.warnings) > 0 {
 		kind, text = warning, note(text+", but:", j.warnings)
-		j.Log.Warn("configuration hardly does what was meant", "warnings", j.warnings.Error())
+		j.Log.Warn("configuration hardly does what was meant", "warnings", note("", j.warnings))
 	}
 	j.Events.Event(cm.Ref(), kind, configAccepted, text)
 }

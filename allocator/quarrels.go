@@ -117,7 +117,7 @@ func (q *quarrels) explain(all []assign.Assignment) []assign.Assignment {
 			continue
 		}
 		who := z.who
-		if who == "" {
+		if who = cluster.Word(who); z.who == "" {
 			who = "somebody who leaves no name"
 		}
 		a.Reason = assign.StatusContested

@@ -1,7 +1,10 @@
 package allocator
 
 import (
+	"fmt"
+
 	"github.com/heraldlb/herald/allocator/assign"
+	"github.com/heraldlb/herald/internal/config"
 )
 
 // State is what the leader did last, for /state.
@@ -35,14 +38,21 @@ func (t *term) report(r assign.Result) {
 
 		PendingWrites: len(t.writes.byUID),
 	}
-	for _, p := range t.judge.problems {
-		s.ConfigProblems = append(s.ConfigProblems, p.String())
-	}
-	for _, p := range t.judge.warnings {
-		s.ConfigWarnings = append(s.ConfigWarnings, p.String())
-	}
+	s.ConfigProblems, s.ConfigWarnings = texts(t.judge.problems), texts(t.judge.warnings)
 	t.state = s
 	t.publish(s)
+}
+
+// texts bounds what is shown of a configuration that has thousands of faults.
+func texts(ps config.Problems) (all []string) {
+	const most = 100
+	for i, p := range ps {
+		if i == most {
+			return append(all, fmt.Sprintf("and %d more; `heraldctl check` shows all", len(ps)-most))
+		}
+		all = append(all, p.String())
+	}
+	return all
 }
 
 // settled reports that a write has ended. The step for what it has changed may

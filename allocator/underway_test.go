@@ -23,8 +23,8 @@ func TestAChangeDuringTheOwnWriteCounts(t *testing.T) {
 				(*all)[1].Annotations = map[string]string{cluster.AnnotationAddresses: "192.0.2.3"}
 			})
 		}, []string{"a 192.0.2.1 Allocated", "b 192.0.2.3 Allocated"}},
-		"another Service goes": {pool("192.0.2.1/32"), func(w *world) { w.delete("a") }, []string{"b 192.0.2.1 Allocated"}},
-		"the pool grows": {pool("192.0.2.1/32"), func(w *world) { w.configure(two) }, []string{"a 192.0.2.1 Allocated", "b 192.0.2.2 Allocated"}},
+		"another Service goes":             {pool("192.0.2.1/32"), func(w *world) { w.delete("a") }, []string{"b 192.0.2.1 Allocated"}},
+		"the pool grows":                   {pool("192.0.2.1/32"), func(w *world) { w.configure(two) }, []string{"a 192.0.2.1 Allocated", "b 192.0.2.2 Allocated"}},
 		"there is no configuration before": {"", func(w *world) { w.configure(two) }, []string{"a 192.0.2.1 Allocated", "b 192.0.2.2 Allocated"}},
 		"the type changes": {two, func(w *world) {
 			w.edit(func(all *[]cluster.Service) { (*all)[1].LoadBalancer, (*all)[1].Ingress = false, nil })

@@ -24,6 +24,10 @@ const (
 	// do so again.
 	retryAway    = time.Second
 	retryRefused = 30 * time.Second
+
+	// longestMessage is a net below all that makes messages: each cuts what it
+	// quotes.
+	longestMessage = 4096
 )
 
 // writes are the statuses that differ from what they should be. The loop owns
@@ -108,7 +112,7 @@ func condition(a assign.Assignment) cluster.Condition {
 	if leaves(a) {
 		return cluster.Condition{}
 	}
-	return cluster.Condition{Allocated: a.Allocated, Reason: string(a.Reason), Message: a.Message}
+	return cluster.Condition{Allocated: a.Allocated, Reason: string(a.Reason), Message: cluster.Cut(a.Message, longestMessage)}
 }
 
 // want takes in what every status should be. shown is the Snapshot; both are in

@@ -121,7 +121,7 @@ func (a *allocation) whyNoneInPool(c *claim, f cluster.Family) fault {
 	p := a.pools.named[c.request.pool]
 	switch {
 	case p == nil:
-		return fault{PoolNotFound, fmt.Sprintf("there is no pool %s (there are: %s)", c.request.pool, a.pools.names())}
+		return fault{PoolNotFound, fmt.Sprintf("there is no pool %s (there are: %s)", cluster.Word(c.request.pool), a.pools.names())}
 	case !p.Serves(c.svc.Namespace, c.svc.Labels):
 		return fault{PoolNotForService, fmt.Sprintf("pool %s is not for this namespace or these labels", p.Name)}
 	case p.shelves[familyIndex(f)] == nil:

@@ -61,7 +61,7 @@ func (a *allocation) assignment(c *claim) Assignment {
 func leftAlone(svc *cluster.Service) Assignment {
 	return Assignment{
 		Service: svc.Key(), UID: svc.UID, Untouched: true, Reason: ServedByAnother,
-		Message: "its status is written by " + svc.StatusOf + "; " + ServedByAnother.Remedy(),
+		Message: "its status is written by " + cluster.Word(svc.StatusOf) + "; " + ServedByAnother.Remedy(),
 	}
 }
 

@@ -52,22 +52,29 @@ func requestedAddrs(svc *cluster.Service) ([]netip.Addr, error) {
 	// names two if it is one of them.
 	for _, a := range spec {
 		if !slices.Contains(addrs, a) {
-			return nil, fmt.Errorf("%s says %q but spec.loadBalancerIP says %q: remove one of them",
-				cluster.AnnotationAddresses, annotation, svc.LoadBalancerIP)
+			return nil, fmt.Errorf("%s says %s but spec.loadBalancerIP says %s: remove one of them",
+				cluster.AnnotationAddresses, cluster.Quote(annotation), cluster.Quote(svc.LoadBalancerIP))
 		}
 	}
 	return addrs, nil
 }
 
+// longestRequest is far more than a list of one address per family needs. It is
+// read again at every step.
+const longestRequest = 1024
+
 func parseAddrs(field, text string) ([]netip.Addr, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
+	}
+	if len(text) > longestRequest {
+		return nil, fmt.Errorf("%s: %s is %d bytes long: write one address, or one per family with a comma between", field, cluster.Quote(text), len(text))
 	}
 	var addrs []netip.Addr
 	for part := range strings.SplitSeq(text, ",") {
 		a, err := netip.ParseAddr(strings.TrimSpace(part))
 		if err != nil || a.Zone() != "" {
-			return nil, fmt.Errorf("%s: %q is not an address such as 192.0.2.1", field, strings.TrimSpace(part))
+			return nil, fmt.Errorf("%s: %s is not an address such as 192.0.2.1", field, cluster.Quote(strings.TrimSpace(part)))
 		}
 		addrs = append(addrs, a.Unmap())
 	}

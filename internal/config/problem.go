@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/heraldlb/herald/internal/cluster"
 )
 
 // Problem is one fault of a configuration, or a warning: something that is valid,
@@ -41,6 +43,8 @@ func (ps Problems) Error() string {
 // overlaps, only after.
 type faults struct{ list, warnings []fault }
 
+const longestMessage = 2048
+
 type fault struct {
 	Problem
 	column int
@@ -50,8 +54,16 @@ func (f *faults) add(n *yaml.Node, path, format string, args ...any) {
 	f.list = append(f.list, newFault(n, path, format, args...))
 }
 
+// newFault bounds what it says: a value or a key may have half a megabyte, and the
+// fault goes to everybody who waits for the configuration.
 func newFault(n *yaml.Node, path, format string, args ...any) fault {
-	return fault{Problem{path, fmt.Sprintf(format, args...), n.Line}, n.Column}
+	for i, a := range args {
+		if text, ok := a.(string); ok && len(text) > longestMessage/2 {
+			args[i] = cluster.Cut(text, 100)
+		}
+	}
+	path = cluster.Cut(path, longestMessage/4)
+	return fault{Problem{path, cluster.Cut(fmt.Sprintf(format, args...), longestMessage), n.Line}, n.Column}
 }
 
 // problems are faults or warnings in the order of the file.

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/heraldlb/herald/internal/cluster"
 )
 
 // suggestKey completes "unknown key": with the key that was meant, if one is
@@ -17,6 +19,7 @@ func suggestKey(key string, known fields) string {
 
 // nearest is the candidate that a person most likely meant, or empty.
 func nearest(word string, candidates []string) string {
+	word = cluster.Cut(word, 100)
 	best, least := "", len(word)/3+2
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < least && d < len(c) {

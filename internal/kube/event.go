@@ -124,7 +124,7 @@ func (e *events) send(ctx context.Context, ev event, now time.Time) bool {
 			Name:       ev.about.Name,
 			UID:        types.UID(ev.about.UID),
 		},
-		Note: truncate(ev.note, eventNote),
+		Note: cluster.Cut(ev.note, eventNote),
 		Type: ev.kind,
 	}, metav1.CreateOptions{})
 	if err != nil && ctx.Err() == nil {

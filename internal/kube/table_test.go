@@ -167,16 +167,6 @@ func TestOlder(t *testing.T) {
 	}
 }
 
-func TestTruncateKeepsCharactersWhole(t *testing.T) {
-	for _, tt := range []struct{ in, want string }{
-		{"short", "short"}, {"0123456789", "0123456789"}, {"0123456789a", "0123456..."}, {"012345äbcdefgh", "012345..."},
-	} {
-		if got := truncate(tt.in, 10); got != tt.want {
-			t.Errorf("truncate(%q) = %q, want %q", tt.in, got, tt.want)
-		}
-	}
-}
-
 func BenchmarkSnapshotAfterOneChangeAmong10000Services(b *testing.B) {
 	w := NewWatcher(&Client{}, WatchOptions{Services: true, EndpointSlices: true})
 	fill(b, w, 10_000)

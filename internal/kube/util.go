@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"time"
-	"unicode/utf8"
 )
 
 // sleep waits, and tells whether it did so to the end.
@@ -26,21 +25,4 @@ func hostname() string {
 		return "unknown"
 	}
 	return name
-}
-
-// truncate shortens to at most n bytes without cutting a character.
-func truncate(s string, n int) string {
-	const mark = "..."
-	if len(s) <= n {
-		return s
-	}
-	s = s[:n-len(mark)]
-	for len(s) > 0 {
-		r, size := utf8.DecodeLastRuneInString(s)
-		if r != utf8.RuneError || size > 1 {
-			break
-		}
-		s = s[:len(s)-1]
-	}
-	return s + mark
 }
