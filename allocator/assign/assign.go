@@ -77,8 +77,12 @@ func (a *allocation) keep(services []cluster.Service) {
 		case !svc.LoadBalancer:
 		case svc.Deleting:
 			// A finalizer may keep it for long, and as long as it is there kube-proxy
-			// sends its address to its pods.
-			foreign = append(foreign, &claim{svc: svc, key: svc.Key()})
+			// sends its address to its pods, by the ports that it has.
+			c := &claim{svc: svc, key: svc.Key()}
+			if svc.Ours() && svc.StatusOf == "" {
+				c.sharing = sharingKey(svc)
+			}
+			foreign = append(foreign, c)
 		case svc.Ours() && svc.Another():
 			foreign = append(foreign, &claim{svc: svc, key: svc.Key()})
 			a.others = append(a.others, svc)
@@ -114,8 +118,11 @@ func (a *allocation) keepHeld(c *claim) {
 		if !held.IsValid() {
 			continue
 		}
-		if holder := a.ledger.conflict(held, c); holder != nil {
+		if holder := a.ledger.conflictOfHolders(held, c); holder != nil {
 			s.lost, s.lostTo = held, holder
+			if u := a.ledger.uses[held]; u.sharedOnce(c) {
+				s.lostPort = clashing(u, c)
+			}
 			continue
 		}
 		a.ledger.take(held, c)

@@ -621,8 +621,82 @@ func TestDualStack(t *testing.T) {
 
 func TestSharing(t *testing.T) {
 	check(t, []row{
-		{"the same key and other ports", `
+		{"in one namespace, unless the pool says more", `
 			pool p 192.0.2.0/29
+			pool q 198.51.100.0/29 across auto=false
+			svc a/1 key=k ports=80 has=192.0.2.0
+			svc b/2 key=k ports=443
+			svc a/3 key=k ports=81
+			svc b/4 key=k ports=82
+			svc b/5 key=k ports=83 ips=192.0.2.0
+			svc a/6 key=k ports=84 pool=q
+			svc b/7 key=k ports=85 pool=q
+		`, `
+			a/1 192.0.2.0 Allocated
+			a/3 192.0.2.0 Allocated
+			a/6 198.51.100.0 Allocated
+			b/2 192.0.2.1 Allocated
+			b/4 192.0.2.1 Allocated
+			b/5 AddressInUse
+			b/7 198.51.100.0 Allocated
+		`},
+		{"those who share across namespaces already go on, and nobody joins them", `
+			pool p 192.0.2.0/29
+			svc a/1 key=k ports=80 has=192.0.2.0
+			svc b/2 key=k ports=443 has=192.0.2.0
+			svc b/3 key=k ports=444
+			svc a/4 key=k ports=445
+		`, `
+			a/1 192.0.2.0 Allocated
+			a/4 192.0.2.2 Allocated
+			b/2 192.0.2.0 Allocated
+			b/3 192.0.2.1 Allocated
+		`},
+		{"blanks around a key are none of it", `
+			pool p 192.0.2.0/29
+			svc a/1 key=dns ports=80
+			svc a/2 key=dns_ ports=81
+			svc a/3 key=_dns ports=82
+			svc a/4 key=_ ports=83
+		`, `
+			a/1 192.0.2.0 Allocated
+			a/2 192.0.2.0 Allocated
+			a/3 192.0.2.0 Allocated
+			a/4 192.0.2.1 Allocated
+		`},
+		{"not a port of one that is being deleted, beside others", `
+			pool p 192.0.2.0/29
+			svc a/old key=k ports=80 has=192.0.2.3 deleting
+			svc a/keep key=k ports=443 has=192.0.2.3
+			svc a/new key=k ports=80
+			svc a/asks key=k ports=80 ips=192.0.2.3
+			svc a/other key=k ports=81
+		`, `
+			a/asks AddressInUse
+			a/keep 192.0.2.3 Allocated
+			a/new 192.0.2.0 Allocated
+			a/other 192.0.2.3 Allocated
+		`},
+		{"other ports of one that is being deleted, alone", `
+			pool p 192.0.2.0/29
+			svc a/old key=k ports=80 has=192.0.2.3 deleting
+			svc a/new key=k ports=443 ips=192.0.2.3
+		`, `
+			a/new 192.0.2.3 Allocated
+		`},
+		{"nothing of one that another controller serves, beside others", `
+			pool p 192.0.2.0/29
+			svc a/old key=k ports=80 has=192.0.2.3 class=example.com/x
+			svc a/keep key=k ports=443 has=192.0.2.3
+			svc a/new key=k ports=80
+			svc a/asks key=k ports=81 ips=192.0.2.3
+		`, `
+			a/asks AddressInUse
+			a/keep 192.0.2.3 Allocated
+			a/new 192.0.2.0 Allocated
+		`},
+		{"the same key and other ports", `
+			pool p 192.0.2.0/29 across
 			svc a/1 key=k ports=80
 			svc b/2 key=k ports=443
 			svc a/3 key=k ports=udp/80
@@ -826,4 +900,48 @@ func TestStatusesOfOthers(t *testing.T) {
 			a/2 192.0.2.3 Allocated
 		`},
 	})
+}
+
+// The message of a clash names what clashes, and who.
+func TestWhyAnAddressIsNotToBeHad(t *testing.T) {
+	for desc, tt := range map[string]struct{ given, want string }{
+		"a port": {`
+			pool p 192.0.2.0/29
+			svc a/1 key=k ports=80,udp/53 has=192.0.2.3
+			svc a/x key=k ports=81,udp/53 ips=192.0.2.3
+		`, "UDP port 53 of 192.0.2.3 is in use by a/1; "},
+		"no key": {`
+			pool p 192.0.2.0/29
+			svc a/1 has=192.0.2.3
+			svc a/x key=k ports=81 ips=192.0.2.3
+		`, "192.0.2.3 is in use by a/1; "},
+		"another namespace": {`
+			pool p 192.0.2.0/29
+			svc b/1 key=k has=192.0.2.3
+			svc a/x key=k ports=81 ips=192.0.2.3
+		`, "192.0.2.3 is in use by b/1, of another namespace, and its pool does not say sharing: acrossNamespaces; "},
+		"it is being deleted": {`
+			pool p 192.0.2.0/29
+			svc a/1 key=k has=192.0.2.3 deleting
+			svc a/x key=k ips=192.0.2.3
+		`, "TCP port 80 of 192.0.2.3 is in use by a/1, which is being deleted; "},
+		"it is of others": {`
+			pool p 192.0.2.0/29
+			svc a/1 class=example.com/x has=192.0.2.3
+			svc a/x ips=192.0.2.3
+		`, "192.0.2.3 is in use by a/1, which is not Herald's; "},
+		"the older has the port": {`
+			pool p 192.0.2.0/32
+			svc a/1 at=1 key=k ports=443 has=192.0.2.0
+			svc a/x at=2 key=k ports=443 has=192.0.2.0
+		`, "TCP port 443 of 192.0.2.0 belongs to a/1, which is older; "},
+	} {
+		t.Run(desc, func(t *testing.T) {
+			for _, a := range compute(read(t, tt.given)).Assignments {
+				if a.Service == "a/x" && !strings.Contains(a.Message, "; "+tt.want) {
+					t.Errorf("got %s\nwant %s", a.Message, tt.want)
+				}
+			}
+		})
+	}
 }

@@ -2,6 +2,7 @@ package assign
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/heraldlb/herald/internal/cluster"
 )
@@ -24,8 +25,9 @@ type slot struct {
 	addr   netip.Addr // invalid: none
 	fault  fault      // why addr is not what the Service asks for
 
-	lost   netip.Addr // was in the status, but is lostTo's
-	lostTo *claim
+	lost     netip.Addr // was in the status, but is lostTo's
+	lostTo   *claim
+	lostPort string // of the address, if the two could share it but for that
 }
 
 // fault is why something asked for is not so. Its zero value is none.
@@ -35,7 +37,7 @@ type fault struct {
 }
 
 func newClaim(svc *cluster.Service) *claim {
-	c := &claim{svc: svc, key: svc.Key(), sharing: svc.Annotations[cluster.AnnotationSharingKey], theirs: svc.StatusOf != ""}
+	c := &claim{svc: svc, key: svc.Key(), sharing: sharingKey(svc), theirs: svc.StatusOf != ""}
 	families := wantedFamilies(svc)
 	c.request, c.fault = readRequest(svc, families)
 	c.slots = make([]slot, len(families))
@@ -43,6 +45,12 @@ func newClaim(svc *cluster.Service) *claim {
 		c.slots[i] = slot{family: f, want: c.request.addr(f)}
 	}
 	return c
+}
+
+// sharingKey goes without the blanks around it, as the other annotations do: a block
+// of YAML ends in a line break.
+func sharingKey(svc *cluster.Service) string {
+	return strings.TrimSpace(svc.Annotations[cluster.AnnotationSharingKey])
 }
 
 var onlyIPv4 = []cluster.Family{cluster.IPv4}

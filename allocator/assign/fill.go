@@ -90,17 +90,40 @@ func (a *allocation) explicit(c *claim, want netip.Addr) (netip.Addr, fault) {
 		return netip.Addr{}, fault{PoolNotForService, fmt.Sprintf("%s is in pool %s, which is not for this namespace or these labels", want, p.Name)}
 	}
 	if a.ledger.conflict(want, c) != nil {
-		return netip.Addr{}, fault{AddressInUse, fmt.Sprintf("%s is in use by %s", want, a.holders(want, c))}
+		return netip.Addr{}, fault{AddressInUse, a.ledger.whyNot(want, c)}
 	}
 	return want, fault{}
 }
 
-// holders names the oldest of those with whom c may not share an address.
-func (a *allocation) holders(addr netip.Addr, c *claim) string {
-	all := a.ledger.conflicts(addr, c)
-	oldest := slices.MinFunc(all, byAge).key
+// whyNot says with whom c may not share an address, and what stands in the way.
+func (l *ledger) whyNot(addr netip.Addr, c *claim) string {
+	all, u := l.conflicts(addr, c), l.uses[addr]
+	oldest := slices.MinFunc(all, byAge)
+	who := oldest.key
 	if len(all) > 1 {
-		return fmt.Sprintf("%s and %d more", oldest, len(all)-1)
+		who += fmt.Sprintf(" and %d more", len(all)-1)
 	}
-	return oldest
+	switch {
+	case oldest.svc.Deleting:
+		who += ", which is being deleted"
+	case !oldest.svc.Ours():
+		who += ", which is not Herald's"
+	}
+	if u.shared(c) {
+		return fmt.Sprintf("%s of %s is in use by %s", clashing(u, c), addr, who)
+	}
+	if u.sharedOnce(c) {
+		who += ", of another namespace, and its pool does not say sharing: acrossNamespaces"
+	}
+	return fmt.Sprintf("%s is in use by %s", addr, who)
+}
+
+// clashing names the first port that c has in common with a user of the address.
+func clashing(u *use, c *claim) string {
+	for _, p := range c.svc.Ports {
+		if u.ports[p] != nil {
+			return fmt.Sprintf("%s port %d", p.Protocol, p.Port)
+		}
+	}
+	return "a port" // cannot be: there is a clash
 }

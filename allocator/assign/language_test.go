@@ -15,7 +15,7 @@ import (
 
 // A case is written as text, one pool or Service a line:
 //
-//	pool public 192.0.2.0/30 2001:db8::/126 priority=1 auto=false buggy namespaces=a,b app=web
+//	pool public 192.0.2.0/30 2001:db8::/126 priority=1 auto=false buggy across namespaces=a,b app=web
 //	svc a/web at=3 has=192.0.2.1 by=metallb ips=192.0.2.2 pool=public key=k ports=80,udp/53 families=46 policy=Prefer
 //
 // A line "nothing configured" stands for no configuration at all. at is the
@@ -58,6 +58,8 @@ func readPool(t *testing.T, words []string) config.Pool {
 			p.AutoAssign = value != "false"
 		case "buggy":
 			p.AvoidBuggyIPs = true
+		case "across":
+			p.SharingAcross = true
 		case "namespaces":
 			p.Namespaces = strings.Split(value, ",")
 		case "app":
@@ -107,13 +109,15 @@ func readService(t *testing.T, line int, words []string) cluster.Service {
 }
 
 var serviceWords = map[string]func(*testing.T, *cluster.Service, string){
-	"at":       func(t *testing.T, s *cluster.Service, v string) { s.Created = second(number(t, v)) },
-	"has":      func(_ *testing.T, s *cluster.Service, v string) { s.Ingress = addrs(v) },
-	"by":       func(_ *testing.T, s *cluster.Service, v string) { s.StatusOf = v },
-	"host":     func(_ *testing.T, s *cluster.Service, _ string) { s.Adorned = true },
-	"ips":      func(_ *testing.T, s *cluster.Service, v string) { s.Annotations[cluster.AnnotationAddresses] = v },
-	"pool":     func(_ *testing.T, s *cluster.Service, v string) { s.Annotations[cluster.AnnotationPool] = v },
-	"key":      func(_ *testing.T, s *cluster.Service, v string) { s.Annotations[cluster.AnnotationSharingKey] = v },
+	"at":   func(t *testing.T, s *cluster.Service, v string) { s.Created = second(number(t, v)) },
+	"has":  func(_ *testing.T, s *cluster.Service, v string) { s.Ingress = addrs(v) },
+	"by":   func(_ *testing.T, s *cluster.Service, v string) { s.StatusOf = v },
+	"host": func(_ *testing.T, s *cluster.Service, _ string) { s.Adorned = true },
+	"ips":  func(_ *testing.T, s *cluster.Service, v string) { s.Annotations[cluster.AnnotationAddresses] = v },
+	"pool": func(_ *testing.T, s *cluster.Service, v string) { s.Annotations[cluster.AnnotationPool] = v },
+	"key": func(_ *testing.T, s *cluster.Service, v string) {
+		s.Annotations[cluster.AnnotationSharingKey] = strings.ReplaceAll(v, "_", "\n")
+	},
 	"lbip":     func(_ *testing.T, s *cluster.Service, v string) { s.LoadBalancerIP = v },
 	"class":    func(_ *testing.T, s *cluster.Service, v string) { s.Class = v },
 	"type":     func(_ *testing.T, s *cluster.Service, v string) { s.LoadBalancer = v == "LoadBalancer" },

@@ -48,7 +48,7 @@ func randomText(r *rand.Rand) string {
 	} {
 		if r.IntN(4) > 0 {
 			fmt.Fprintf(&b, "pool p%d %s%s\n", i, ranges, some(r, 4,
-				"priority=1", "priority=-1", "auto=false", "buggy", "namespaces=a", "namespaces=b,c", "app=web"))
+				"priority=1", "priority=-1", "auto=false", "buggy", "namespaces=a", "namespaces=b,c", "app=web", "across"))
 		}
 	}
 	contested := pick(r, "", "by=metallb said=Allocated ")
@@ -59,7 +59,7 @@ func randomText(r *rand.Rand) string {
 				"by=metallb has="+randomAddr(r), contested+"has="+randomAddr(r)),
 			some(r, 3, "ips="+randomAddr(r), "ips="+randomAddr(r)+","+randomAddr(r), "lbip="+randomAddr(r), "ips=x"),
 			some(r, 6, "pool=p0", "pool=p1", "pool=p2", "pool=p9"),
-			some(r, 2, "key=k", "key=l")+some(r, 2, "ports=81", "ports=81,82", "ports=udp/80"),
+			some(r, 2, "key=k", "key=_k", "key=l")+some(r, 2, "ports=81", "ports=81,82", "ports=udp/80"),
 			some(r, 6, "app=web", "deleting", "class=example.com/x", "type=ClusterIP", "said=Allocated", "type=ClusterIP said=Allocated"))
 	}
 	return b.String()
@@ -98,17 +98,43 @@ func users(s situation, r Result) map[netip.Addr][]cluster.Service {
 }
 
 func mayShare(x, y cluster.Service) bool {
-	key := x.Annotations[cluster.AnnotationSharingKey]
-	return key != "" && key == y.Annotations[cluster.AnnotationSharingKey] &&
+	key := sharingKey(&x)
+	return key != "" && key == sharingKey(&y) &&
 		!slices.ContainsFunc(x.Ports, func(p cluster.Port) bool { return slices.Contains(y.Ports, p) })
+}
+
+func had(x cluster.Service, addr netip.Addr) bool { return slices.Contains(x.Ingress, addr) }
+
+// Two that share within a namespace, or across, have asked for it, and so has their
+// pool; unless they did share before.
+func mayShareHere(s situation, addr netip.Addr, x, y cluster.Service) bool {
+	p := s.config.PoolOf(addr)
+	return mayShare(x, y) && (x.Namespace == y.Namespace || p != nil && p.SharingAcross || had(x, addr) && had(y, addr))
+}
+
+// mayShareNew is mayShareHere for one who has not had the address.
+func mayShareNew(s situation, addr netip.Addr, x, y cluster.Service) bool {
+	return mayShareHere(s, addr, x, y) && (x.Namespace == y.Namespace || s.config.PoolOf(addr).SharingAcross)
 }
 
 func TestNoTwoShareUnlessBothAgree(t *testing.T) {
 	forRandom(t, func(t *testing.T, s situation, _ *rand.Rand) {
-		for addr, services := range users(s, compute(s)) {
+		all := users(s, compute(s))
+		for _, svc := range s.services {
+			if svc.LoadBalancer && (svc.Deleting || !svc.Ours()) {
+				for _, addr := range svc.Ingress { // whoever had it before may have it still
+					for _, x := range all[addr] {
+						if !had(x, addr) && (!svc.Ours() || !mayShareHere(s, addr, x, svc)) {
+							t.Errorf("%s got %s of %s", x.Key(), addr, svc.Key())
+						}
+					}
+				}
+			}
+		}
+		for addr, services := range all {
 			for i, x := range services {
 				for _, y := range services[:i] {
-					if !mayShare(x, y) {
+					if !mayShareHere(s, addr, x, y) {
 						t.Errorf("%s and %s share %s", x.Key(), y.Key(), addr)
 					}
 				}
@@ -269,7 +295,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 				case c.fault.reason != "":
 				case slot.want.IsValid() && !slices.Contains(a.Addrs, slot.want):
 					if p != nil && p.Serves(svc.Namespace, svc.Labels) && (c.request.pool == "" || c.request.pool == p.Name) &&
-						!theirs[slot.want] && all(used[slot.want], func(o cluster.Service) bool { return mayShare(svc, o) }) {
+						!theirs[slot.want] && all(used[slot.want], func(o cluster.Service) bool { return mayShareNew(s, slot.want, svc, o) }) {
 						t.Errorf("%s may have %s", a.Service, slot.want)
 					}
 				case !slot.want.IsValid() && !has:

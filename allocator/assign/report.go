@@ -97,7 +97,11 @@ func (c *claim) losses() []fault {
 	var all []fault
 	for i := range c.slots {
 		if s := &c.slots[i]; s.lost.IsValid() && s.lost != s.addr {
-			all = append(all, fault{AddressConflict, fmt.Sprintf("%s belongs to %s, which is older", s.lost, s.lostTo.key)})
+			text := fmt.Sprintf("%s belongs to %s, which is older", s.lost, s.lostTo.key)
+			if s.lostPort != "" {
+				text = fmt.Sprintf("%s of %s belongs to %s, which is older", s.lostPort, s.lost, s.lostTo.key)
+			}
+			all = append(all, fault{AddressConflict, text})
 		}
 	}
 	return all

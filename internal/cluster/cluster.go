@@ -26,8 +26,9 @@ const (
 	// AnnotationPool asks for an address out of the named pool.
 	AnnotationPool = "heraldlb.io/address-pool"
 
-	// AnnotationSharingKey lets Services with the same value, in any namespace,
-	// share one address as long as their ports differ.
+	// AnnotationSharingKey lets Services of one namespace with the same value share
+	// one address as long as their ports differ; of all namespaces where the pool
+	// says so.
 	AnnotationSharingKey = "heraldlb.io/allow-shared-ip"
 
 	// ConditionAllocated is the type of the condition that the allocator writes

@@ -85,6 +85,7 @@ func (p Pool) wire() wirePool {
 		AvoidBuggyIPs: p.AvoidBuggyIPs,
 		Priority:      p.Priority,
 		Namespaces:    p.Namespaces,
+		Sharing:       withinNamespace,
 		Weights:       autoOrOff(p.Weights),
 		FlowRescue:    autoOrOff(p.FlowRescue),
 
@@ -94,6 +95,9 @@ func (p Pool) wire() wirePool {
 
 		ServiceSelector: p.ServiceSelector.wire(),
 		NodeSelector:    p.NodeSelector.wire(),
+	}
+	if p.SharingAcross {
+		w.Sharing = acrossNamespaces
 	}
 	for _, r := range p.Ranges {
 		w.Ranges = append(w.Ranges, r.String())

@@ -67,6 +67,8 @@ type Pool struct {
 	Namespaces      []string // empty: every namespace
 	ServiceSelector Selector // empty: every Service
 
+	SharingAcross bool // default false; true: Services of different namespaces may share an address
+
 	Weights bool // default true; false: every node announces weight 1
 	// FlowRescue: a TCP connection that reaches another node than it began on is led
 	// back to that. Default true; only with BGP, and where the speakers can.

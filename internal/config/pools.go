@@ -36,6 +36,7 @@ func (r *poolReader) pool(s spot) Pool {
 		"priority":        func(s spot) { p.Priority = s.priority() },
 		"namespaces":      func(s spot) { p.Namespaces = s.namespaces() },
 		"serviceSelector": func(s spot) { p.ServiceSelector = s.selector() },
+		"sharing":         func(s spot) { p.SharingAcross = s.sharing() },
 		"weights":         func(s spot) { p.Weights = s.autoOrOff() },
 		"flowRescue":      func(s spot) { p.FlowRescue = s.autoOrOff() },
 
@@ -77,6 +78,17 @@ func (r rangeAt) wantFamily(f cluster.Family) {
 		r.fault("%q: is %s, but the pool's ipFamily is %s; move it to another pool or leave ipFamily out", r.node.Value, r.Family(), f)
 	}
 }
+
+// sharing tells whether Services of different namespaces may share an address.
+func (s spot) sharing() bool {
+	how, _ := s.oneOf(withinNamespace, acrossNamespaces)
+	return how == acrossNamespaces
+}
+
+const (
+	withinNamespace  = "withinNamespace"
+	acrossNamespaces = "acrossNamespaces"
+)
 
 func (s spot) priority() int {
 	n, _ := s.integer(-1000, 1000)

@@ -25,6 +25,7 @@ type (
 		Priority        int           `yaml:"priority"`
 		Namespaces      []string      `yaml:"namespaces,omitempty"`
 		ServiceSelector *wireSelector `yaml:"serviceSelector,omitempty"`
+		Sharing         string        `yaml:"sharing"`
 		Weights         string        `yaml:"weights"`
 		FlowRescue      string        `yaml:"flowRescue"`
 
