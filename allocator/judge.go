@@ -31,6 +31,7 @@ const (
 
 	configAccepted = "ConfigurationAccepted"
 	configBroken   = "ConfigurationBroken"
+	configStuck    = "ConfigurationNotPublished"
 )
 
 // republish is how often the accepted configuration is written without need, in
@@ -52,8 +53,12 @@ type judge struct {
 	problems config.Problems
 	warnings config.Problems // of a configuration without problems
 
+	news  bool   // there is something to say as soon as next is in force
+	stuck string // why next is not in force; empty: it is, or it will be soon
+
 	next       *config.Config // to be published, or published again; nil: none
 	nextSource string         // version of the ConfigMap that next is from
+	about      cluster.Ref    // that ConfigMap
 	attempts   int
 	retry      time.Time
 }
@@ -93,26 +98,31 @@ func (j *judge) look(ctx context.Context) time.Time {
 	if j.next != nil && !time.Now().Before(j.retry) {
 		j.enforce(ctx)
 	}
+	j.Metrics.judged(j.faults(), j.warnings)
 	return j.retry
+}
+
+// faults is why the newest configuration is not in force.
+func (j *judge) faults() config.Problems {
+	if j.stuck != "" {
+		return append(slices.Clone(j.problems), config.Problem{Message: j.stuck})
+	}
+	return j.problems
 }
 
 // examine finds out whether the ConfigMap holds a valid configuration.
 func (j *judge) examine(cm cluster.ConfigMap, exists bool) {
 	c, warnings, problems := j.read(cm, exists)
-	j.Metrics.judged(problems, warnings)
 	// Who leads anew repeats nothing that the one before has said.
-	news := len(j.problems) > 0 || j.looked && !slices.Equal(j.warnings, warnings)
-	j.problems, j.warnings = problems, warnings
+	j.news = j.news || len(j.problems) > 0 || j.stuck != "" || j.looked && !slices.Equal(j.warnings, warnings)
+	j.problems, j.warnings, j.stuck = problems, warnings, ""
 	j.attempts, j.retry = 0, time.Time{}
 	if len(problems) == 0 {
-		j.next, j.nextSource = c, cm.Version
-		if news || c.Hash() != j.hash {
-			j.Log.Info("configuration is valid", "hash", c.Hash(), "source_version", cm.Version)
-			j.accept(cm, c.Hash())
-		}
+		j.next, j.nextSource, j.about = c, cm.Version, cm.Ref()
+		j.news = j.news || c.Hash() != j.hash
 		return
 	}
-	j.next, j.nextSource = j.config, j.source
+	j.next, j.nextSource, j.news = j.config, j.source, false
 	j.Log.Error("configuration is broken; the last good one stays in force", "configmap", j.ref(j.ConfigMap),
 		"problems", note("", problems), "hash_in_force", j.hash)
 	if exists {
@@ -121,13 +131,13 @@ func (j *judge) examine(cm cluster.ConfigMap, exists bool) {
 }
 
 // accept says that a configuration is valid, and what to think of it.
-func (j *judge) accept(cm cluster.ConfigMap, hash string) {
+func (j *judge) accept(hash string) {
 	kind, text := normal, "configuration "+hash+" is valid"
 	if len(j.warnings) > 0 {
 		kind, text = warning, note(text+", but:", j.warnings)
 		j.Log.Warn("configuration hardly does what was meant", "warnings", note("", j.warnings))
 	}
-	j.Events.Event(cm.Ref(), kind, configAccepted, text)
+	j.Events.Event(j.about, kind, configAccepted, text)
 }
 
 func (j *judge) read(cm cluster.ConfigMap, exists bool) (c *config.Config, warnings, problems config.Problems) {
@@ -155,29 +165,59 @@ func (j *judge) enforce(ctx context.Context) {
 		map[string]string{AnnotationHash: hash, AnnotationSource: j.nextSource},
 		map[string]string{ConfigKey: string(c.YAML())})
 	if err != nil {
-		if j.attempts == 0 && ctx.Err() == nil {
-			j.Log.Warn("configuration not published, and so not in force yet", "err", err)
+		if ctx.Err() == nil {
+			j.unpublished(err)
 		}
-		j.retry = time.Now().Add(backoff(j.attempts, time.Second))
-		j.attempts++
 		return
 	}
-	j.attempts, j.retry = 0, time.Now().Add(republish)
+	j.attempts, j.stuck, j.retry = 0, "", time.Now().Add(republish)
 	if j.hash != hash || j.source != j.nextSource {
 		j.Log.Info("configuration is in force", "hash", hash, "source_version", j.nextSource)
 	}
 	j.config, j.hash, j.source = c, hash, j.nextSource
+	if j.news {
+		j.news = false
+		j.accept(hash)
+	}
+}
+
+// unpublished says that a configuration could not be published, and when that is
+// tried again. Who has no right to, or is told no, will hardly succeed in a second.
+func (j *judge) unpublished(err error) {
+	refused := errors.Is(err, cluster.ErrRefused)
+	if j.attempts == 0 {
+		j.Log.Warn("configuration not published, and so not in force yet", "err", err)
+	}
+	if j.next.Hash() != j.hash {
+		j.stuck = fmt.Sprintf("the configuration is valid, but not in force, since it could not be published: %s; "+
+			"find out who forbids the allocator to write the ConfigMap %s", cluster.Cut(err.Error(), 500), j.ref(j.Accepted))
+		if first := map[bool]int{true: 0, false: 3}[refused]; j.attempts >= first && (j.attempts-first)%60 == 0 {
+			j.Events.Event(j.about, warning, configStuck, note("", j.faults()))
+		}
+	}
+	most := time.Second
+	if refused {
+		most = retryRefused
+	}
+	j.retry = time.Now().Add(backoff(j.attempts, most))
+	j.attempts++
 }
 
 // explain adds to Services that wait that the configuration which may be meant
 // to help them is broken.
 func (j *judge) explain(all []assign.Assignment) []assign.Assignment {
-	if len(j.problems) == 0 {
+	text := ""
+	switch {
+	case len(j.problems) > 0:
+		text = "; the newest configuration is broken and not in force: " + summary(j.problems)
+	case j.stuck != "":
+		text = "; " + j.stuck
+	default:
 		return all
 	}
 	for i := range all {
 		if a := &all[i]; !a.Allocated && !leaves(*a) {
-			a.Message += "; the newest configuration is broken and not in force: " + summary(j.problems)
+			a.Message += text
 		}
 	}
 	return all

@@ -2,13 +2,18 @@ package allocator
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/internal/config"
+	"github.com/heraldlb/herald/internal/serve/servetest"
 )
 
 func TestBrokenConfigurationLeavesTheLastGoodOneInForce(t *testing.T) {
@@ -202,5 +207,73 @@ func TestNoteFitsIntoAnEvent(t *testing.T) {
 		if got := note("head", slices.Repeat(config.Problems{p}, n)); got != want || len(got) > 1000 {
 			t.Errorf("of %d: %q", n, got)
 		}
+	}
+}
+
+// Whoever reads that a configuration is accepted may rely on it.
+func TestAcceptedMeansPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewRegistry()
+		w := newWorld(pool("192.0.2.1/32"))
+		w.metrics = NewMetrics(reg)
+		tries := 0
+		forbidden := fmt.Errorf("publish: %w: configmaps is forbidden", cluster.ErrRefused)
+		w.create("a", "b")
+		a, stop := w.lead(t)
+		defer stop()
+		want(t, w, "a 192.0.2.1 Allocated", "b PoolExhausted")
+		valid := func(want float64) {
+			t.Helper()
+			if got := servetest.Series(t, reg)["herald_config_valid"]; got != want {
+				t.Errorf("herald_config_valid is %v", got)
+			}
+		}
+		valid(1)
+		hash := a.State().ConfigHash
+
+		w.set(func() { w.publish = func() error { tries++; return forbidden } })
+		w.configure(pool("192.0.2.1-192.0.2.2"))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		want(t, w, "a 192.0.2.1 Allocated", "b PoolExhausted")
+		valid(0)
+		if n := w.eventsWith("Normal ConfigurationAccepted"); n != 1 {
+			t.Errorf("Events %q", w.events)
+		}
+		if n := w.eventsWith("Warning ConfigurationNotPublished herald-system/herald the configuration is valid, but not in force"); n < 1 || n > 4 {
+			t.Errorf("%d Events %q", n, w.events)
+		}
+		if tries > 140 {
+			t.Errorf("%d tries in an hour", tries)
+		}
+		if p := a.State().ConfigProblems; len(p) != 1 || !strings.Contains(p[0], "forbidden") || a.State().ConfigHash != hash {
+			t.Errorf("/state: %q", p)
+		}
+		if m := w.message("b"); !strings.Contains(m, "is valid, but not in force") || !strings.Contains(m, "herald-system/herald-accepted") {
+			t.Errorf("message: %s", m)
+		}
+
+		w.set(func() { w.publish = nil })
+		time.Sleep(31 * time.Second)
+		want(t, w, "a 192.0.2.1 Allocated", "b 192.0.2.2 Allocated")
+		valid(1)
+		if n := w.eventsWith("Normal ConfigurationAccepted"); n != 2 || len(a.State().ConfigProblems) != 0 {
+			t.Errorf("Events %q", w.events)
+		}
+	})
+}
+
+func TestAConfigurationThatCannotBePublishedIsAFault(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("apiVersion: heraldlb.io/v1\npools:\n")
+	for i := range 8000 {
+		fmt.Fprintf(&b, "- {name: p%d, ranges: [10.%d.%d.0/24]}\n", i, i/256, i%256)
+	}
+	if b.Len() > 500_000 {
+		t.Fatal("the test's text is too long itself")
+	}
+	_, err := config.Parse([]byte(b.String()))
+	if err == nil || !strings.HasPrefix(err.Error(), "too large: with all defaults written out it has ") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -43,7 +43,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "herald_allocator_leader", Help: "1 while this replica hands out addresses.",
 		}),
-		valid:    gauge("herald_config_valid", "1 if the newest configuration is valid; 0: an older one is in force."),
+		valid:    gauge("herald_config_valid", "1 if the newest configuration is in force; 0: it has faults, or could not be published, and an older one is."),
 		problems: gauge("herald_config_problems", "Number of faults in the newest configuration."),
 		warnings: gauge("herald_config_warnings", "Number of warnings about the newest configuration, if it is valid."),
 		capacity: gauge("herald_allocator_pool_capacity", "Addresses of a pool that are or can be handed out.", "pool", "family"),

@@ -38,7 +38,7 @@ func (t *term) report(r assign.Result) {
 
 		PendingWrites: len(t.writes.byUID),
 	}
-	s.ConfigProblems, s.ConfigWarnings = texts(t.judge.problems), texts(t.judge.warnings)
+	s.ConfigProblems, s.ConfigWarnings = texts(t.judge.faults()), texts(t.judge.warnings)
 	t.state = s
 	t.publish(s)
 }

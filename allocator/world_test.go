@@ -42,6 +42,7 @@ type world struct {
 	after   func(key string) error                      // after it has taken place
 	publish func() error
 	caught  int // calls of CatchUp
+	metrics *Metrics
 }
 
 func newWorld(configText string) *world {
@@ -250,6 +251,7 @@ func (w *world) lead(t *testing.T) (a *Allocator, stop func()) {
 	a, err := New(Options{
 		Source: w, Statuses: w, ConfigMaps: w, Events: w,
 		Namespace: "herald-system", ConfigMap: "herald", Accepted: "herald-accepted",
+		Metrics: w.metrics,
 	})
 	if err != nil {
 		t.Fatal(err)

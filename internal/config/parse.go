@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -31,8 +32,24 @@ func Examine(data []byte) (c *Config, warnings Problems, err error) {
 	if ps := problems(f.list); len(ps) > 0 {
 		return nil, nil, ps
 	}
+	if n := c.published(len(data)); n > mostPublished {
+		return nil, nil, Problems{{Message: fmt.Sprintf("too large: with all defaults written out it has %d bytes, and a ConfigMap has room for %d of them; write fewer pools or peers, of more ranges each", n, mostPublished)}}
+	}
 	d.warn()
 	return c, problems(f.warnings), nil
+}
+
+// mostPublished is how long the canonical text may be: a ConfigMap has 1 MiB for
+// everything that is in it.
+const mostPublished = 1<<20 - 4<<10
+
+// published is the length of the canonical text of a configuration whose own text
+// is so long. Most are far too short to be asked.
+func (c *Config) published(length int) int {
+	if length < mostPublished/32 {
+		return 0
+	}
+	return len(c.YAML())
 }
 
 var errEmpty = errors.New("the document is empty; write apiVersion: " + APIVersion + " and at least one pool")

@@ -38,7 +38,7 @@ func (c *Client) PublishConfigMap(ctx context.Context, name string, annotations,
 	_, err := c.api.CoreV1().ConfigMaps(c.namespace).Apply(ctx, apply,
 		metav1.ApplyOptions{FieldManager: Manager, Force: true})
 	if err != nil {
-		return fmt.Errorf("publish ConfigMap %s/%s: %w", c.namespace, name, err)
+		return fmt.Errorf("publish ConfigMap %s/%s: %w", c.namespace, name, classify(err))
 	}
 	return nil
 }
