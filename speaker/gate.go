@@ -1,12 +1,15 @@
 package speaker
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/speaker/forwarding"
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // Forwarding is what kube-proxy on this node is ready for.
@@ -14,8 +17,12 @@ type Forwarding interface {
 	// Want names everything that this node would announce; off: without waiting
 	// for kube-proxy.
 	Want(targets []forwarding.Target, off bool)
-	// Forwarding tells whether one of them is forwarded, and why not.
-	Forwarding(forwarding.Key) (ok bool, why string)
+	// Forwarding tells whether one of them is forwarded.
+	Forwarding(forwarding.Key) forwarding.Answer
+	// Others says which other nodes could serve what has outdated rules here.
+	Others(nodes map[string]netip.Addr)
+	// Able tells whether one of them has a kube-proxy that is well.
+	Able(node string) bool
 	// Settled tells whether all of them are.
 	Settled() bool
 	// Wake has an element whenever an answer may have changed.
@@ -68,11 +75,58 @@ func (s *Speaker) early(now time.Time) bool {
 }
 
 // forwards is plan.Input.Forwarding.
-func (s *Speaker) forwards(service string, a netip.Addr) (bool, string) {
+func (s *Speaker) forwards(service string, a netip.Addr) plan.Forwarded {
 	if s.o.Forwarding == nil {
-		return true, ""
+		return plan.Forwarded{OK: true}
 	}
-	return s.o.Forwarding.Forwarding(forwarding.Key{Service: service, Family: cluster.FamilyOf(a)})
+	return plan.Forwarded(s.o.Forwarding.Forwarding(forwarding.Key{Service: service, Family: cluster.FamilyOf(a)}))
+}
+
+// outdated has those nodes asked that announce what has outdated rules here: only
+// if one of them is well, this one leaves an address to it. And it tells the
+// Services.
+func (s *Speaker) outdated(t plan.Table, snapshot cluster.Snapshot) {
+	if s.o.Forwarding == nil {
+		return
+	}
+	was := s.stale
+	s.stale = map[stale]bool{}
+	others := map[string]netip.Addr{}
+	for _, d := range t.Decisions {
+		if d.Reason != plan.RulesOutdated {
+			continue
+		}
+		s.nextTo(d.Nodes, others, snapshot.Nodes)
+		k := stale{d.Service, d.Addr}
+		s.stale[k] = true
+		if i, ok := slices.BinarySearchFunc(snapshot.Services, d.Service, compareKey); ok && !was[k] && s.o.Outdated != nil {
+			s.o.Outdated(snapshot.Services[i], fmt.Sprintf("%s does not serve %s as it should: %s", s.o.Node, d.Addr, d.Detail))
+		}
+	}
+	s.o.Forwarding.Others(others)
+}
+
+// stale is an address whose rules are outdated on this node.
+type stale struct {
+	service string
+	addr    netip.Addr
+}
+
+// nextTo adds the nodes that follow this one in a list. So not all nodes ask the
+// same ones.
+func (s *Speaker) nextTo(list []plan.NodeWeight, into map[string]netip.Addr, nodes []cluster.Node) {
+	const some = 3
+	from, _ := slices.BinarySearchFunc(list, s.o.Node, func(n plan.NodeWeight, name string) int { return cmp.Compare(n.Node, name) })
+	for i := range min(len(list), some+1) {
+		name := list[(from+i)%len(list)].Node
+		if name == s.o.Node || len(into) >= forwarding.MostOthers {
+			continue
+		}
+		j, ok := slices.BinarySearchFunc(nodes, name, func(n cluster.Node, name string) int { return cmp.Compare(n.Name, name) })
+		if ok && len(nodes[j].Addrs) > 0 {
+			into[name] = nodes[j].Addrs[0]
+		}
+	}
 }
 
 // targets are the Services, by family, that one node may announce. A Service with
@@ -93,7 +147,10 @@ func targets(snapshot cluster.Snapshot, self string) []forwarding.Target {
 				continue
 			}
 			families = append(families, f)
-			t := forwarding.Target{Key: forwarding.Key{Service: svc.Key(), Family: f}}
+			t := forwarding.Target{Key: forwarding.Key{Service: svc.Key(), Family: f}, Endpoints: svc.Endpoints}
+			if svc.LocalOnly {
+				t.Local = self
+			}
 			if svc.LocalOnly && svc.HealthPort != 0 && node.Addr(f).IsValid() {
 				t.Health = netip.AddrPortFrom(node.Addr(f), svc.HealthPort)
 			}

@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/speaker/forwarding"
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // proxy is a kube-proxy that is ready when the test says so.
@@ -19,6 +21,9 @@ type proxy struct {
 	ready   bool
 	off     bool
 	targets []forwarding.Target
+	stale   string // why the rules are outdated
+	asked   map[string]netip.Addr
+	able    bool
 	wake    chan struct{}
 }
 
@@ -28,10 +33,29 @@ func (p *proxy) Want(targets []forwarding.Target, off bool) {
 	p.targets, p.off = targets, off
 }
 
-func (p *proxy) Forwarding(forwarding.Key) (bool, string) {
+func (p *proxy) Forwarding(forwarding.Key) forwarding.Answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ready || p.off, "kube-proxy sleeps"
+	switch {
+	case p.off || p.ready && p.stale == "":
+		return forwarding.Answer{OK: true}
+	case p.ready:
+		return forwarding.Answer{OK: true, Outdated: true, Why: p.stale}
+	default:
+		return forwarding.Answer{Why: "kube-proxy sleeps"}
+	}
+}
+
+func (p *proxy) Others(nodes map[string]netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = nodes
+}
+
+func (p *proxy) Able(string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.able
 }
 
 func (p *proxy) Settled() bool {
@@ -42,9 +66,11 @@ func (p *proxy) Settled() bool {
 
 func (p *proxy) Wake() <-chan struct{} { return p.wake }
 
-func (p *proxy) set(ready bool) {
+func (p *proxy) set(ready bool) { p.change(func() { p.ready = ready }) }
+
+func (p *proxy) change(change func()) {
 	p.mu.Lock()
-	p.ready = ready
+	change()
 	p.mu.Unlock()
 	p.wake <- struct{}{}
 }
@@ -97,6 +123,46 @@ func TestTheGateCanBeTurnedOff(t *testing.T) {
 	gated(t, func(t *testing.T, _ *Speaker, w *world, r *recorder, _ *proxy) {
 		w.set(func() { w.conf, w.snap, w.synced = conf+"nodes: {forwardingGate: off}\n", pods(1), true })
 		r.want(t, 1)
+	})
+}
+
+// kube-proxy is dead, and its rules lead to a pod that is gone. The node drains as
+// soon as another one is known to be well, and comes back with kube-proxy.
+func TestOutdatedRulesGiveWayToAnotherNode(t *testing.T) {
+	gated(t, func(t *testing.T, s *Speaker, w *world, r *recorder, p *proxy) {
+		var told []string
+		s.o.Outdated = func(_ cluster.Service, note string) { told = append(told, note) }
+		p.ready = true
+		snap := pods(1)
+		snap.Nodes[1].Addrs = []netip.Addr{netip.MustParseAddr("10.0.0.12")}
+		w.set(func() { w.conf, w.snap, w.synced = conf+"nodes: {drainTime: 5s}\n", snap, true })
+		r.want(t, 1)
+		p.change(func() { p.stale = "it is dead" })
+		time.Sleep(time.Second)
+		r.want(t, 1)
+		if d := s.State().Table.Decisions[0]; d.Reason != plan.RulesOutdated || !d.Announce || d.Draining {
+			t.Errorf("%+v", d)
+		}
+		if want := (map[string]netip.Addr{"n2": netip.MustParseAddr("10.0.0.12")}); !maps.Equal(p.asked, want) {
+			t.Errorf("asked are %v, want %v", p.asked, want)
+		}
+		p.change(func() { p.able = true })
+		time.Sleep(time.Second)
+		r.want(t, 1, 1)
+		if d := s.State().Table.Decisions[0]; d.Reason != plan.RulesOutdated || !d.Draining {
+			t.Errorf("%+v", d)
+		}
+		time.Sleep(6 * time.Second)
+		r.want(t, 1, 1, 0)
+		p.change(func() { p.stale = "" })
+		time.Sleep(time.Second)
+		r.want(t, 1, 1, 0, 1)
+		if len(p.asked) != 0 {
+			t.Errorf("%v are asked on", p.asked)
+		}
+		if want := []string{"n1 does not serve 198.51.100.10 as it should: it is dead; no other node is known to serve it better"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
 	})
 }
 

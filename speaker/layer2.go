@@ -63,6 +63,9 @@ func (s *Speaker) input(snapshot cluster.Snapshot) plan.Input {
 		Self: s.o.Node, Config: s.config, Cluster: snapshot, Alive: s.alive, NoLayer2: s.o.Members == nil,
 		Forwarding: s.forwards, Leaving: s.leaving.asked(),
 	}
+	if s.o.Forwarding != nil {
+		in.Able = s.o.Forwarding.Able
+	}
 	if s.o.Members != nil {
 		in.NotRescuing = s.o.Members.NotRescuing()
 	}

@@ -43,7 +43,7 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 			t.Errorf("%s is %v in the beginning", series, v)
 		}
 	}
-	if n := len(plan.Reasons()); n < 10 || len(before) != 9+5+1+len(share.Kinds())+n {
+	if n := len(plan.Reasons()); n < 10 || len(before) != 10+5+1+len(share.Kinds())+n {
 		t.Errorf("%d series in the beginning, %d of them reasons: %v", len(before), n, before)
 	}
 	for _, row := range []struct {
@@ -70,6 +70,11 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 		}, map[string]float64{"herald_speaker_weights_held": 1}},
 		{"kube-proxy is slow", func() { x.Forwarding.Pending = map[string]string{"default/web IPv4": "", "default/web IPv6": ""} }, map[string]float64{
 			"herald_speaker_not_forwarded": 2,
+		}},
+		{"kube-proxy answers", func() { x.Forwarding.Heard = at }, map[string]float64{"herald_speaker_kube_proxy_up": 1}},
+		{"it dies", func() { x.Forwarding.Down = true }, map[string]float64{"herald_speaker_kube_proxy_up": 0}},
+		{"and a pod goes", func() { x.Forwarding.Outdated = map[string]string{"default/web IPv4": "it is dead"} }, map[string]float64{
+			"herald_speaker_rules_outdated": 1,
 		}},
 		{"the fuse", func() { x.Fused = 12 }, map[string]float64{"herald_speaker_fuse_held": 12}},
 		{"a saved state", func() { x.Resumed = &at }, map[string]float64{"herald_speaker_resumed": 1}},

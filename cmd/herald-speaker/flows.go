@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/internal/share"
 	"github.com/heraldlb/herald/speaker/bgp"
 	"github.com/heraldlb/herald/speaker/flows"
+	"github.com/heraldlb/herald/speaker/forwarding"
 )
 
 // flowsState is for /state.
@@ -31,13 +33,29 @@ func newMeter(n *node, log *slog.Logger) (*flows.Meter, error) {
 	} else {
 		o.Off = "--count-flows=false"
 	}
-	// Speakers have the same arguments, and so the same port.
-	if _, text, err := net.SplitHostPort(n.o.Address); err == nil {
-		if port, err := strconv.ParseUint(text, 10, 16); err == nil && port > 0 {
-			o.Ask = flows.Asker(n.o.node, uint16(port))
-		}
+	if port, ok := speakersPort(n.o); ok {
+		o.Ask = flows.Asker(n.o.node, port)
 	}
 	return flows.New(o)
+}
+
+// speakersPort is where other speakers answer: they have the same arguments.
+func speakersPort(o options) (port uint16, ok bool) {
+	_, text, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	return uint16(n), err == nil && n > 0
+}
+
+// able asks another speaker about its kube-proxy. Without a port nobody is known
+// to be well.
+func able(o options) func(context.Context, netip.Addr) bool {
+	if port, ok := speakersPort(o); ok {
+		return forwarding.Asker(port)
+	}
+	return func(context.Context, netip.Addr) bool { return false }
 }
 
 // situation is what flows depend on.

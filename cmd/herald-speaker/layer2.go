@@ -138,6 +138,16 @@ func took(client *kube.Client) func(cluster.Service, string) {
 	}
 }
 
+// outdated says on a Service that this node does not serve it as it should.
+func outdated(client *kube.Client) func(cluster.Service, string) {
+	budget := newBudget()
+	return func(s cluster.Service, note string) {
+		if budget.Allow() {
+			client.Event(s.Ref(), kube.Warning, string(plan.RulesOutdated), note)
+		}
+	}
+}
+
 // links adapts a Watcher to what the speaker needs, and tells the announcer what
 // has changed.
 type links struct {

@@ -50,6 +50,10 @@ var (
 		"Peers that are configured for this node but not possible on it; /state says why.", nil, nil)
 	notForwarded = prometheus.NewDesc("herald_speaker_not_forwarded",
 		"Services, by family, that wait for kube-proxy on this node before they are announced.", nil, nil)
+	rulesOutdated = prometheus.NewDesc("herald_speaker_rules_outdated",
+		"Services, by family, whose rules on this node lead to endpoints that are gone, because kube-proxy is dead or stuck; /state says which.", nil, nil)
+	kubeProxyUp = prometheus.NewDesc("herald_speaker_kube_proxy_up",
+		"1 while kube-proxy on this node answers, 0 when it has ceased to; absent while it never has.", nil, nil)
 	fuseHeld = prometheus.NewDesc("herald_speaker_fuse_held",
 		"Addresses that are announced only because a mass withdrawal is held back.", nil, nil)
 	resumed = prometheus.NewDesc("herald_speaker_resumed",
@@ -71,7 +75,7 @@ var (
 )
 
 func (o observed) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, fuseHeld, resumed, rescueOn, rescuePackets, flowsOn, flowsTotal, flowsExpected, weightsIgnored, weightsWarnings, claims, rivals, conflicts, membersAlive, memberDeaths} {
+	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, rulesOutdated, kubeProxyUp, fuseHeld, resumed, rescueOn, rescuePackets, flowsOn, flowsTotal, flowsExpected, weightsIgnored, weightsWarnings, claims, rivals, conflicts, membersAlive, memberDeaths} {
 		ch <- d
 	}
 }
@@ -106,6 +110,10 @@ func (x facts) collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(weightsHeld, float64(held(x.State)))
 	gauge(notForwarded, float64(len(x.Forwarding.Pending)))
+	gauge(rulesOutdated, float64(len(x.Forwarding.Outdated)))
+	if !x.Forwarding.Heard.IsZero() {
+		gauge(kubeProxyUp, flag01(!x.Forwarding.Down))
+	}
 	gauge(fuseHeld, float64(x.Fused))
 	gauge(resumed, flag01(x.Resumed != nil))
 	gauge(rescueOn, flag01(x.Rescue.On))

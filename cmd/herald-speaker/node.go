@@ -52,7 +52,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 	}
 	n.watcher = kube.NewWatcher(n.client, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, ConfigMap: o.configMap})
 	n.source = resume.New(source{n.watcher}, resume.Options{File: o.stateFile, Node: o.node, BootID: resume.BootID(), Log: log})
-	n.prober, err = forwarding.New(forwarding.Options{Healthz: o.kubeProxyHealthz, Metrics: o.kubeProxyMetrics, Log: log})
+	n.prober, err = forwarding.New(forwarding.Options{Healthz: o.kubeProxyHealthz, Metrics: o.kubeProxyMetrics, Able: able(o), Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 		Healthy: n.bgp.Healthy,
 		Ready:   n.ready,
 		State:   func() any { return n.state() },
-		More:    map[string]http.Handler{"GET /flows": n.meter.Handler()},
+		More:    map[string]http.Handler{"GET /flows": n.meter.Handler(), "GET " + forwarding.Path: n.prober.Handler()},
 		Log:     log,
 	})
 	return n, nil
@@ -95,7 +95,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 func (n *node) options() speaker.Options {
 	so := speaker.Options{
 		Node: n.o.node, Source: n.source, Announcers: []speaker.Announcer{n.rescuer, replicas{n.aliases, n.bgp}}, Forwarding: n.prober, Gateways: n.gateway,
-		Log: n.log, Took: took(n.client), Rescue: n.source.Rescue(),
+		Log: n.log, Took: took(n.client), Rescue: n.source.Rescue(), Outdated: outdated(n.client),
 		// Like the kubelet, a Node's Events name it by its name.
 		Fused: func(note string) {
 			n.client.Event(cluster.Ref{Kind: "Node", Name: n.o.node, UID: n.o.node}, kube.Warning, "WithdrawalHeld", note)

@@ -28,6 +28,7 @@ type answer struct {
 
 // proxy is the whole of kube-proxy.
 type proxy struct {
+	heard   bool // it said something
 	healthy bool
 	why     string
 	told    bool          // whether metrics told the next
@@ -44,26 +45,43 @@ func (a answer) forwards(wanted time.Duration) (bool, string) {
 		return false, fmt.Sprintf("kube-proxy answers %d on the Service's healthCheckNodePort: it has no ready endpoint on this node in its rules", a.status)
 	case a.own && a.err == nil:
 		return true, ""
-	case !a.proxy.healthy:
-		return false, a.proxy.why
+	default:
+		return a.proxy.wrote(wanted)
+	}
+}
+
+// wrote judges whether kube-proxy has written what we heard of so long ago.
+func (p proxy) wrote(heard time.Duration) (bool, string) {
+	switch {
+	case !p.healthy:
+		return false, p.why
 	// Where something changes all the time it is always behind; what it wrote long
 	// after we heard of the Service has the Service in it.
-	case a.proxy.told && a.proxy.behind && wanted-a.proxy.age < blindFor:
+	case p.told && p.behind && heard-p.age < blindFor:
 		return false, "kube-proxy has changes to write yet"
-	case a.proxy.told && wanted >= calmFor, wanted >= blindFor:
+	case p.told && heard >= calmFor, heard >= blindFor:
 		return true, ""
 	default:
 		return false, "kube-proxy may not have heard of the Service yet"
 	}
 }
 
-// ask asks about all targets, a few at a time.
-func (p *Prober) ask(ctx context.Context, due []Target, all bool) map[Key]answer {
+// depth is what is asked of the whole of kube-proxy.
+type depth int
+
+const (
+	nothing depth = iota
+	life          // whether it is alive
+	work          // and whether it has written what it was told, which costs it milliseconds
+)
+
+// ask asks about all targets, a few at a time, and about the whole of kube-proxy.
+func (p *Prober) ask(ctx context.Context, due []Target, d depth) (map[Key]answer, proxy) {
 	var whole proxy
-	var heard bool
-	if all {
-		whole, heard = p.askProxy(ctx)
+	if d != nothing {
+		whole = p.askProxy(ctx, d)
 	}
+	heard := whole.heard
 	answers := make(map[Key]answer, len(due))
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -86,7 +104,7 @@ func (p *Prober) ask(ctx context.Context, due []Target, all bool) map[Key]answer
 		})
 	}
 	wg.Wait()
-	return answers
+	return answers, whole
 }
 
 // weightHeader is that of KEP-3836.
@@ -108,20 +126,21 @@ func (p *Prober) askService(ctx context.Context, t Target) answer {
 	return a
 }
 
-func (p *Prober) askProxy(ctx context.Context) (whole proxy, heard bool) {
+func (p *Prober) askProxy(ctx context.Context, d depth) proxy {
 	r, err := p.client.get(ctx, p.o.Healthz)
 	if err != nil {
-		return proxy{why: "kube-proxy's healthz does not answer: " + err.Error()}, false
+		return proxy{why: "kube-proxy's healthz does not answer: " + err.Error()}
 	}
 	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		return proxy{why: fmt.Sprintf("kube-proxy's healthz answers %d", r.StatusCode)}, true
+	whole := proxy{heard: true, healthy: r.StatusCode == http.StatusOK}
+	if !whole.healthy {
+		whole.why = fmt.Sprintf("kube-proxy's healthz answers %d", r.StatusCode)
+		return whole
 	}
-	whole.healthy = true
-	if p.o.Metrics != "" {
+	if d == work && p.o.Metrics != "" {
 		whole.told, whole.behind, whole.age = p.askMetrics(ctx)
 	}
-	return whole, true
+	return whole
 }
 
 // askMetrics tells whether kube-proxy has written all that it was told. Since
@@ -163,7 +182,7 @@ func gauge(line, name string, into map[string]float64) {
 
 type client struct{ http.Client }
 
-// newClient asks this host only, so a proxy of the environment has no say, and a
+// newClient asks this host and other nodes only, so a proxy of the environment has no say, and a
 // connection is no use for long.
 func newClient() client {
 	return client{http.Client{

@@ -8,6 +8,9 @@
 // node has ready endpoints (KEP-3836 adds how many). For others only the whole
 // of kube-proxy can be asked: its healthz, and from its metrics whether it has
 // written all that it was told.
+//
+// What has begun to be forwarded may end, too: a kube-proxy that dies leaves its
+// rules in the kernel, and they lead to pods that are gone (outdated.go).
 package forwarding
 
 import (
@@ -56,13 +59,20 @@ type Target struct {
 	// Health is where the Service's healthCheckNodePort answers on this node.
 	// Invalid: it has none.
 	Health netip.AddrPort
+	// Endpoints are those of the Service. Nobody changes them.
+	Endpoints []cluster.Endpoint
+	// Local: only those on this node count, which it names. Empty: all do.
+	Local string
 }
 
 // Options of a Prober.
 type Options struct {
 	Healthz string // kube-proxy's, a URL; required
 	Metrics string // kube-proxy's, a URL; empty: not asked
-	Log     *slog.Logger
+	// Able asks the speaker at an address whether kube-proxy on its node is well. nil:
+	// nobody is asked, and all are taken to be.
+	Able func(ctx context.Context, at netip.Addr) bool
+	Log  *slog.Logger
 }
 
 // Prober asks kube-proxy about the targets that it is given.
@@ -80,6 +90,8 @@ type Prober struct {
 	off     bool
 	heard   bool // kube-proxy has answered at some time
 	absent  bool
+	health  health
+	others  others
 }
 
 type target struct {
@@ -91,6 +103,7 @@ type target struct {
 	why    string // not open
 	weight int    // as KEP-3836 says; -1: not told
 	warned bool
+	rules
 }
 
 // New checks the options. It starts nothing.
@@ -130,9 +143,13 @@ func (p *Prober) Want(targets []Target, off bool) {
 	for _, t := range targets {
 		want[t.Key] = true
 		if old := p.targets[t.Key]; old != nil && old.Health == t.Health {
+			old.update(t, now)
 			continue
 		}
-		p.targets[t.Key] = &target{Target: t, since: now, open: p.known[t.Key], weight: -1, why: "kube-proxy has not answered yet"}
+		p.targets[t.Key] = &target{
+			Target: t, since: now, open: p.known[t.Key], weight: -1, why: "kube-proxy has not answered yet",
+			rules: rules{written: t.backends()},
+		}
 		delete(p.known, t.Key)
 		poke(p.more)
 	}
@@ -140,17 +157,30 @@ func (p *Prober) Want(targets []Target, off bool) {
 	p.off = off
 }
 
-// Forwarding tells whether a target is forwarded, and why not. What is no target
-// is taken for forwarded.
-func (p *Prober) Forwarding(k Key) (ok bool, why string) {
+// Answer is what is known of one target.
+type Answer struct {
+	OK bool // it is forwarded
+	// Outdated: the rules by which it is forwarded lead to endpoints that are gone, and
+	// nobody writes newer ones.
+	Outdated bool
+	Why      string // not OK, or Outdated
+}
+
+// Forwarding tells whether a target is forwarded. What is no target is taken to
+// be.
+func (p *Prober) Forwarding(k Key) Answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.targets[k]
 	switch {
 	case p.off || p.absent || t == nil:
-		return true, ""
+		return Answer{OK: true}
+	case t.open && t.outdated != "":
+		return Answer{OK: true, Outdated: true, Why: t.outdated}
+	case t.open:
+		return Answer{OK: true}
 	default:
-		return t.open, t.why
+		return Answer{Why: t.why}
 	}
 }
 
@@ -175,19 +205,32 @@ type State struct {
 	Pending map[string]string // service and family, to why
 	Absent  bool              // no kube-proxy has ever answered, so nothing waits for it
 	Weights map[string]int    // service and family, to kube-proxy's count of its endpoints here
+	// Outdated are those whose rules lead to endpoints that are gone, to why nobody
+	// writes newer ones.
+	Outdated map[string]string
+	// Down: kube-proxy has answered before, and does not any more.
+	Down bool
+	// Heard is when kube-proxy's healthz answered last; the zero time: never.
+	Heard time.Time
 }
 
 // State returns a copy.
 func (p *Prober) State() State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := State{Absent: p.absent, Pending: map[string]string{}, Weights: map[string]int{}}
+	s := State{
+		Absent: p.absent, Pending: map[string]string{}, Weights: map[string]int{}, Outdated: map[string]string{},
+		Down: p.health.down(time.Now()), Heard: p.health.last,
+	}
 	for k, t := range p.targets {
 		name := k.String()
 		if t.open {
 			s.Open++
 		} else {
 			s.Pending[name] = t.why
+		}
+		if t.open && t.outdated != "" {
+			s.Outdated[name] = t.outdated
 		}
 		if t.weight >= 0 {
 			s.Weights[name] = t.weight
@@ -232,10 +275,16 @@ func (p *Prober) Run(ctx context.Context) error {
 
 // round asks about all that is due, and returns when to do so again.
 func (p *Prober) round(ctx context.Context) time.Duration {
-	due, whole := p.due(time.Now())
-	if len(due) > 0 {
-		p.note(due, p.ask(ctx, due, whole), time.Now())
+	begun := time.Now()
+	due, whole := p.due(begun)
+	if len(due) > 0 || whole != nothing {
+		answers, proxy := p.ask(ctx, due, whole)
+		p.note(due, answers, time.Now())
+		if whole != nothing {
+			p.check(proxy, begun)
+		}
 	}
+	p.askOthers(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range p.targets {
@@ -246,19 +295,27 @@ func (p *Prober) round(ctx context.Context) time.Duration {
 	return slowest
 }
 
-// due are the targets to ask about, and whether the whole of kube-proxy has to be
-// asked for one of them.
-func (p *Prober) due(now time.Time) (due []Target, whole bool) {
+// due are the targets to ask about, and what of the whole of kube-proxy has to be
+// asked.
+func (p *Prober) due(now time.Time) (due []Target, whole depth) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.off {
-		return nil, false
+		return nil, nothing
+	}
+	if len(p.targets) > 0 && now.Sub(p.health.asked) >= healthEvery {
+		whole = life
 	}
 	for _, t := range p.targets {
 		// An open target without a port of its own has nothing more to tell.
 		if !now.Before(t.next) && (!t.open || t.Health.IsValid()) {
 			due = append(due, t.Target)
-			whole = whole || !t.Health.IsValid() || !t.open && now.Sub(t.since) >= ownFor
+			if !t.Health.IsValid() || !t.open && now.Sub(t.since) >= ownFor {
+				whole = work
+			}
+		}
+		if whole == life && !t.unwritten.IsZero() {
+			whole = work
 		}
 	}
 	return due, whole

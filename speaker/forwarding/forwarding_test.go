@@ -58,7 +58,7 @@ func opens(t *testing.T, p *Prober, within time.Duration) bool {
 	t.Helper()
 	deadline := time.After(within)
 	for {
-		if ok, _ := p.Forwarding(web4); ok {
+		if p.Forwarding(web4).OK {
 			return true
 		}
 		select {
@@ -73,11 +73,11 @@ func TestALocalServiceWaitsForItsHealthPort(t *testing.T) {
 	page, s := serve(t)
 	p := start(t, Options{Healthz: s.URL + "/healthz"})
 	port := netip.MustParseAddrPort(s.Listener.Addr().String())
-	p.Want([]Target{{web4, port}}, false)
+	p.Want([]Target{{Key: web4, Health: port}}, false)
 	if opens(t, p, 300*time.Millisecond) {
 		t.Fatal("forwarded although kube-proxy says 503")
 	}
-	if _, why := p.Forwarding(web4); !strings.Contains(why, "503") || p.Settled() {
+	if why := p.Forwarding(web4).Why; !strings.Contains(why, "503") || p.Settled() {
 		t.Errorf("settled is %v, and the reason %q does not name the status", p.Settled(), why)
 	}
 	page.service.Store(200)
@@ -88,13 +88,13 @@ func TestALocalServiceWaitsForItsHealthPort(t *testing.T) {
 		t.Errorf("the state is %+v, want weight 3 and one that is open", st)
 	}
 	page.service.Store(503)
-	p.Want([]Target{{web4, port}}, false)
-	if ok, _ := p.Forwarding(web4); !ok {
+	p.Want([]Target{{Key: web4, Health: port}}, false)
+	if !p.Forwarding(web4).OK {
 		t.Error("a target that is wanted still has closed")
 	}
 	p.Want(nil, false)
-	p.Want([]Target{{web4, port}}, false)
-	if ok, _ := p.Forwarding(web4); ok {
+	p.Want([]Target{{Key: web4, Health: port}}, false)
+	if p.Forwarding(web4).OK {
 		t.Error("a target that is wanted anew was not asked about anew")
 	}
 }
@@ -109,7 +109,7 @@ func TestAPortThatNobodyServesIsNotWaitedForForEver(t *testing.T) {
 	port := netip.MustParseAddrPort(nobody.Listener.Addr().String())
 	nobody.Close()
 	begun := time.Now()
-	p.Want([]Target{{web4, port}}, false)
+	p.Want([]Target{{Key: web4, Health: port}}, false)
 	if !opens(t, p, ownFor+5*time.Second) {
 		t.Fatal("never forwarded although kube-proxy is healthy")
 	}
@@ -132,7 +132,7 @@ func TestAClusterServiceWaitsForTheWholeOfKubeProxy(t *testing.T) {
 	if opens(t, p, 400*time.Millisecond) {
 		t.Fatal("forwarded although kube-proxy has changes to write")
 	}
-	if _, why := p.Forwarding(web4); !strings.Contains(why, "changes to write") {
+	if why := p.Forwarding(web4).Why; !strings.Contains(why, "changes to write") {
 		t.Errorf("the reason is %q", why)
 	}
 	page.written.Store(21)
@@ -174,7 +174,7 @@ func TestWhatIsNotAsked(t *testing.T) {
 	_, s := serve(t)
 	gone := netip.MustParseAddrPort(s.Listener.Addr().String())
 	s.Close()
-	target := []Target{{web4, gone}}
+	target := []Target{{Key: web4, Health: gone}}
 	for what, prepare := range map[string]func(*Prober){
 		"the gate is off":           func(p *Prober) { p.Want(target, true) },
 		"known from before":         func(p *Prober) { p.Know([]Key{web4}); p.Want(target, false) },
@@ -187,14 +187,14 @@ func TestWhatIsNotAsked(t *testing.T) {
 		}
 		prepare(p)
 		p.round(t.Context())
-		if ok, why := p.Forwarding(web4); !ok {
-			t.Errorf("%s: not forwarded: %s", what, why)
+		if a := p.Forwarding(web4); !a.OK {
+			t.Errorf("%s: not forwarded: %s", what, a.Why)
 		}
 	}
 	p, _ := New(Options{Healthz: "http://" + gone.String() + "/healthz"})
 	p.Want(target, false)
 	p.round(t.Context())
-	if ok, _ := p.Forwarding(web4); ok {
+	if p.Forwarding(web4).OK {
 		t.Error("forwarded although nobody answers")
 	}
 }

@@ -40,6 +40,9 @@ type asked struct {
 	family  cluster.Family
 	reaches []reach // of the Services that share the address
 	entries []int   // of the advertisements that select one of them
+
+	outdated string // why this node's rules for one of them are; empty: they are not
+	another  bool   // another node is known to serve the address
 }
 
 // outcome is what comes of one address.
@@ -61,6 +64,7 @@ func (a asked) decide(services []cluster.Service) outcome {
 	able := announcersOf(a.pool, a.nodes, a.reaches)
 	l2 := a.layer2(able)
 	announcers := a.announcers(able, l2)
+	a.judgeRules(announcers)
 	o := outcome{decisions: make([]Decision, 0, len(services))}
 	for i, s := range services {
 		d := Decision{Service: s.Key(), Addr: a.addr, Owner: l2.owner, Nodes: announcers}
@@ -114,6 +118,9 @@ func (a asked) announce(d *Decision, l layer2, s cluster.Service, me reach) {
 	case a.atLayer2() && !d.Claim:
 		d.Detail = detailOf(l)
 	}
+	if a.outdated != "" && stop == "" && (d.Announce || d.Claim) {
+		d.Reason, d.Detail = RulesOutdated, a.outdated+"; no other node is known to serve it better"
+	}
 	switch {
 	case d.Draining:
 		d.Weight = a.ownWeight()
@@ -131,6 +138,9 @@ func (a asked) stopping(s cluster.Service, me reach) (Reason, string) {
 	if a.in.Leaving {
 		return SpeakerLeaving, ""
 	}
+	if a.outdated != "" && a.another {
+		return RulesOutdated, a.outdated
+	}
 	for _, r := range a.reaches {
 		if !r.here() || r.at(a.in.Self) {
 			continue
@@ -141,6 +151,26 @@ func (a asked) stopping(s cluster.Service, me reach) (Reason, string) {
 		return EndpointsTerminating, elsewhere(s, a.in.Self, me)
 	}
 	return "", ""
+}
+
+// judgeRules finds out whether this node's rules for the address are outdated, and
+// whether another node could serve it instead.
+func (a *asked) judgeRules(announcers []NodeWeight) {
+	if a.in.Forwarding == nil || !a.in.Config.Nodes.ForwardingGate {
+		return
+	}
+	for _, r := range a.reaches {
+		if !r.here() {
+			continue
+		}
+		if f := a.in.Forwarding(r.key, a.addr); f.OK && f.Outdated {
+			a.outdated = f.Why
+			break
+		}
+	}
+	a.another = a.outdated != "" && slices.ContainsFunc(announcers, func(n NodeWeight) bool {
+		return n.Node != a.in.Self && (a.in.Able == nil || a.in.Able(n.Node))
+	})
 }
 
 // ownWeight is this node's weight although it drains.
@@ -161,9 +191,9 @@ func (a asked) gate(d *Decision) {
 	if a.in.Forwarding == nil || !a.in.Config.Nodes.ForwardingGate || !d.Announce && !d.Claim {
 		return
 	}
-	if ok, why := a.in.Forwarding(d.Service, d.Addr); !ok {
+	if f := a.in.Forwarding(d.Service, d.Addr); !f.OK {
 		d.Announce, d.Draining, d.Claim, d.Weight = false, false, false, 0
-		d.Reason, d.Detail = NotForwarding, why
+		d.Reason, d.Detail = NotForwarding, f.Why
 	}
 }
 

@@ -139,7 +139,7 @@ func settled(t Table) map[netip.Addr]bool {
 func (r Reason) deliberate() bool {
 	switch r {
 	case AddressNotInPool, NodeExcluded, NodeCordoned, NodeNotSelected, NoPeer, NotAdvertised, Layer2Off, NoUsableLink,
-		NotForwarding, NodeDraining, SpeakerLeaving, EndpointsTerminating:
+		NotForwarding, RulesOutdated, NodeDraining, SpeakerLeaving, EndpointsTerminating:
 		return true
 	default:
 		return false

@@ -40,7 +40,7 @@ func golden(t *testing.T, file string) {
 	}
 	var in plan.Input
 	var hosts map[string]hostOnly
-	leaving, silent := map[string]bool{}, map[string]string{}
+	leaving, silent, outdated, able := map[string]bool{}, map[string]string{}, map[string]string{}, map[string]bool{}
 	wants := 0
 	for i, f := range a.Files {
 		switch name, node, _ := strings.Cut(f.Name, " "); name {
@@ -66,14 +66,27 @@ func golden(t *testing.T, file string) {
 				w := strings.SplitN(strings.TrimSpace(line), " ", 3)
 				silent[w[0]+" "+w[1]] = w[2]
 			}
+		case "outdated": // NODE SERVICE why
+			for line := range strings.Lines(string(f.Data)) {
+				w := strings.SplitN(strings.TrimSpace(line), " ", 3)
+				outdated[w[0]+" "+w[1]] = w[2]
+			}
+		case "able":
+			for _, n := range strings.Fields(string(f.Data)) {
+				able[n] = true
+			}
 		case "want":
 			wants++
 			in.Self = node
 			in.Links, in.Gateways, in.Leaving = hosts[node].links, hosts[node].gateways, leaving[node]
-			in.Forwarding = func(service string, _ netip.Addr) (bool, string) {
-				why, no := silent[node+" "+service]
-				return !no, why
+			in.Forwarding = func(service string, _ netip.Addr) plan.Forwarded {
+				if why, ok := silent[node+" "+service]; ok {
+					return plan.Forwarded{Why: why}
+				}
+				why, is := outdated[node+" "+service]
+				return plan.Forwarded{OK: true, Outdated: is, Why: why}
 			}
+			in.Able = func(other string) bool { return able[other] }
 			got := text(plan.Compute(in))
 			if *update {
 				a.Files[i].Data = []byte(got)
@@ -81,7 +94,7 @@ func golden(t *testing.T, file string) {
 				t.Errorf("%s: (-want +got)\n%s", node, diff)
 			}
 		default:
-			t.Fatalf("%s: section %q is none of config, cluster, alive, nolayer2, leaving, notforwarding, want NODE", file, f.Name)
+			t.Fatalf("%s: section %q is none of config, cluster, alive, nolayer2, leaving, notforwarding, outdated, able, want NODE", file, f.Name)
 		}
 	}
 	if wants == 0 {

@@ -34,16 +34,26 @@ type Input struct {
 	// Gateways are the next hops of this node's default routes, by family. nil: it
 	// has none.
 	Gateways map[cluster.Family]netip.Addr
-	// Forwarding tells whether this node forwards what comes for an address, and
-	// why not. It is asked only of what would be announced otherwise, and only if
+	// Forwarding tells whether this node forwards what comes for an address. It is
+	// asked only of what would be announced otherwise, and only if
 	// nodes.forwardingGate wants so. nil: it is assumed.
-	Forwarding func(service string, addr netip.Addr) (ok bool, why string)
+	Forwarding func(service string, addr netip.Addr) Forwarded
+	// Able tells whether another node's kube-proxy is known to be well. It is asked
+	// only where this node's rules are outdated. nil: it is assumed.
+	Able func(node string) bool
 	// Leaving: this speaker was told to leave; all its routes drain.
 	Leaving bool
 	// NotRescuing are the nodes that say that they do not answer what Table.Rescue
 	// has others ask: their kube-proxy would reset the connection instead. Any other
 	// node is taken to answer. Only Remember looks at it.
 	NotRescuing map[string]bool
+}
+
+// Forwarded is whether this node forwards what comes for one Service.
+type Forwarded struct {
+	OK       bool
+	Outdated bool   // OK, but some of it ends at endpoints that are gone, and will go on doing so
+	Why      string // not OK, or Outdated
 }
 
 // Table is the whole truth about one node: what is not in it is withdrawn. The

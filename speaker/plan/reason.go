@@ -53,6 +53,10 @@ const (
 	// NotForwarding: the node does not forward what comes for the address yet, so
 	// what it would draw were lost.
 	NotForwarding Reason = "NotForwarding"
+	// RulesOutdated: kube-proxy on the node is dead or stuck, and its rules for the
+	// address lead to endpoints that are gone. Where another node is known to serve the
+	// address, the route says so for nodes.drainTime, and then goes.
+	RulesOutdated Reason = "RulesOutdated"
 	// NodeDraining: the node is about to stop announcing. Its routes say so
 	// (GRACEFUL_SHUTDOWN) for nodes.drainTime, and then go.
 	NodeDraining Reason = "NodeDraining"
@@ -76,7 +80,7 @@ func Reasons() []Reason {
 	return []Reason{
 		NoAddress, AddressNotInPool, NodeUnknown, NodeExcluded, NodeNetworkUnavailable, NodeNotReady,
 		NodeCordoned, NodeNotSelected, NoReadyEndpoint, NoReadyEndpointOnNode, SharerNotServed, NoPeer,
-		NotAdvertised, Layer2Off, NotOwner, NoUsableLink, NotForwarding, NodeDraining, SpeakerLeaving,
+		NotAdvertised, Layer2Off, NotOwner, NoUsableLink, NotForwarding, RulesOutdated, NodeDraining, SpeakerLeaving,
 		EndpointsTerminating, WithdrawalHeld, Announced,
 	}
 }
@@ -118,6 +122,8 @@ func (r Reason) Remedy() string {
 		return "give the node an interface in the address's subnet, check the pool's interfaces, or leave the node out by its nodeSelector"
 	case NotForwarding:
 		return "wait for kube-proxy; if it lasts, look at the log of kube-proxy on the node"
+	case RulesOutdated:
+		return "start kube-proxy on the node again, or look at its log"
 	case NodeDraining:
 		return "nothing, if the node shall leave; else remove the taint or the annotation that nodes.drainTaint and nodes.drainAnnotation name"
 	case SpeakerLeaving:
