@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/heraldlb/herald/internal/cluster"
@@ -17,6 +18,8 @@ type Forwarding interface {
 	// Want names everything that this node would announce; off: without waiting
 	// for kube-proxy.
 	Want(targets []forwarding.Target, off bool)
+	// Joined says when this node joined the cluster; the zero time: it is not known.
+	Joined(at time.Time)
 	// Forwarding tells whether one of them is forwarded.
 	Forwarding(forwarding.Key) forwarding.Answer
 	// Others says which other nodes could serve what has outdated rules here.
@@ -59,6 +62,7 @@ func (s *Speaker) gatewaysWake() <-chan struct{} {
 // ask has kube-proxy asked about what this node would announce.
 func (s *Speaker) ask(snapshot cluster.Snapshot) {
 	if s.o.Forwarding != nil {
+		s.o.Forwarding.Joined(nodeOf(snapshot, s.o.Node).Created)
 		s.o.Forwarding.Want(targets(snapshot, s.o.Node), !s.config.Nodes.ForwardingGate)
 	}
 }
@@ -79,7 +83,28 @@ func (s *Speaker) forwards(service string, a netip.Addr) plan.Forwarded {
 	if s.o.Forwarding == nil {
 		return plan.Forwarded{OK: true}
 	}
-	return plan.Forwarded(s.o.Forwarding.Forwarding(forwarding.Key{Service: service, Family: cluster.FamilyOf(a)}))
+	x := s.o.Forwarding.Forwarding(forwarding.Key{Service: service, Family: cluster.FamilyOf(a)})
+	return plan.Forwarded{OK: x.OK, Outdated: x.Outdated, Why: x.Why}
+}
+
+// announced is plan.Input.Announced. Before the first table it is what an earlier
+// speaker on the same boot announced.
+func (s *Speaker) announced() func(service string, a netip.Addr) bool {
+	if !s.applies {
+		return func(service string, a netip.Addr) bool {
+			return s.o.Forwarding != nil && s.o.Forwarding.Forwarding(forwarding.Key{Service: service, Family: cluster.FamilyOf(a)}).Kept
+		}
+	}
+	addrs := sync.OnceValue(func() map[netip.Addr]bool {
+		out := map[netip.Addr]bool{}
+		for _, d := range s.applied.Decisions {
+			if d.Announce || d.Claim {
+				out[d.Addr] = true
+			}
+		}
+		return out
+	})
+	return func(_ string, a netip.Addr) bool { return addrs()[a] }
 }
 
 // outdated has those nodes asked that announce what has outdated rules here: only

@@ -24,6 +24,8 @@ type proxy struct {
 	stale   string // why the rules are outdated
 	asked   map[string]netip.Addr
 	able    bool
+	kept    bool            // what is ready was so before
+	waiting map[string]bool // Services that are not ready, whatever the others are
 	wake    chan struct{}
 }
 
@@ -33,18 +35,22 @@ func (p *proxy) Want(targets []forwarding.Target, off bool) {
 	p.targets, p.off = targets, off
 }
 
-func (p *proxy) Forwarding(forwarding.Key) forwarding.Answer {
+func (p *proxy) Forwarding(k forwarding.Key) forwarding.Answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case p.waiting[k.Service]:
+		return forwarding.Answer{Why: "kube-proxy sleeps"}
 	case p.off || p.ready && p.stale == "":
-		return forwarding.Answer{OK: true}
+		return forwarding.Answer{OK: true, Kept: p.kept}
 	case p.ready:
 		return forwarding.Answer{OK: true, Outdated: true, Why: p.stale}
 	default:
 		return forwarding.Answer{Why: "kube-proxy sleeps"}
 	}
 }
+
+func (p *proxy) Joined(time.Time) {}
 
 func (p *proxy) Others(nodes map[string]netip.Addr) {
 	p.mu.Lock()
@@ -61,7 +67,7 @@ func (p *proxy) Able(string) bool {
 func (p *proxy) Settled() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ready || p.off || len(p.targets) == 0
+	return (p.ready || p.off || len(p.targets) == 0) && len(p.waiting) == 0
 }
 
 func (p *proxy) Wake() <-chan struct{} { return p.wake }
@@ -116,6 +122,40 @@ func TestTheFirstTableWaitsForKubeProxysAnswer(t *testing.T) {
 		r.want(t)
 		p.set(true)
 		r.want(t, 1)
+	})
+}
+
+// sharers are two Services with one address.
+func sharers() cluster.Snapshot {
+	snap := pods(1)
+	second := snap.Services[0]
+	second.Name = "web2"
+	snap.Services = append(snap.Services, second)
+	return snap
+}
+
+func TestASharerThatIsForwardedDoesNotOpenTheGateForAnother(t *testing.T) {
+	gated(t, func(t *testing.T, _ *Speaker, w *world, r *recorder, p *proxy) {
+		p.ready, p.waiting = true, map[string]bool{"default/web2": true}
+		w.set(func() { w.conf, w.snap, w.synced = conf, sharers(), true })
+		time.Sleep(firstWithin + time.Second)
+		r.want(t, 0)
+		p.change(func() { p.waiting = nil })
+		time.Sleep(time.Second)
+		r.want(t, 0, 2)
+		// Once it is announced, a newcomer costs the others nothing.
+		p.change(func() { p.waiting = map[string]bool{"default/web": true} })
+		time.Sleep(time.Second)
+		r.want(t, 0, 2)
+	})
+}
+
+func TestWhatWasAnnouncedBeforeARestartDoesNotWaitForANewSharer(t *testing.T) {
+	gated(t, func(t *testing.T, _ *Speaker, w *world, r *recorder, p *proxy) {
+		p.ready, p.kept, p.waiting = true, true, map[string]bool{"default/web2": true}
+		w.set(func() { w.conf, w.snap, w.synced = conf, sharers(), true })
+		time.Sleep(firstWithin + time.Second)
+		r.want(t, 2)
 	})
 }
 

@@ -61,7 +61,7 @@ func (s *Speaker) look() (joined bool) {
 func (s *Speaker) input(snapshot cluster.Snapshot) plan.Input {
 	in := plan.Input{
 		Self: s.o.Node, Config: s.config, Cluster: snapshot, Alive: s.alive, NoLayer2: s.o.Members == nil,
-		Forwarding: s.forwards, Leaving: s.leaving.asked(),
+		Forwarding: s.forwards, Announced: s.announced(), Leaving: s.leaving.asked(),
 	}
 	if s.o.Forwarding != nil {
 		in.Able = s.o.Forwarding.Able

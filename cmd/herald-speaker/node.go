@@ -52,7 +52,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 	}
 	n.watcher = kube.NewWatcher(n.client, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, ConfigMap: o.configMap})
 	n.source = resume.New(source{n.watcher}, resume.Options{File: o.stateFile, Node: o.node, BootID: resume.BootID(), Log: log})
-	n.prober, err = forwarding.New(forwarding.Options{Healthz: o.kubeProxyHealthz, Metrics: o.kubeProxyMetrics, Able: able(o), Log: log})
+	n.prober, err = forwarding.New(forwarding.Options{Healthz: o.kubeProxyHealthz, Metrics: o.kubeProxyMetrics, Able: able(o), Booted: resume.Booted(), Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -174,6 +174,7 @@ type Endpoint struct {
 // Node is a Kubernetes Node.
 type Node struct {
 	Name               string
+	Created            time.Time
 	Labels             map[string]string
 	Annotations        map[string]string
 	Taints             []string     // keys, sorted

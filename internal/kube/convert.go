@@ -161,6 +161,7 @@ func toNode(obj any) cluster.Node {
 	n := obj.(*corev1.Node)
 	out := cluster.Node{
 		Name:          n.Name,
+		Created:       n.CreationTimestamp.Time,
 		Labels:        n.Labels,
 		Annotations:   n.Annotations,
 		Unschedulable: n.Spec.Unschedulable,

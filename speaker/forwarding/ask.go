@@ -15,8 +15,7 @@ import (
 
 // answer is what kube-proxy said about one target.
 type answer struct {
-	heard  bool // it said something
-	weight int  // -1: not told
+	weight int // -1: not told
 
 	// Of a Service with a port of its own.
 	own    bool
@@ -35,6 +34,9 @@ type proxy struct {
 	behind  bool          // it has been told what it has not written yet
 	age     time.Duration // since it has written last
 }
+
+// heard tells whether anybody said anything.
+func (a answer) heard() bool { return a.own && a.err == nil || a.proxy.heard }
 
 // forwards judges an answer about a target that has been wanted for so long.
 func (a answer) forwards(wanted time.Duration) (bool, string) {
@@ -81,7 +83,6 @@ func (p *Prober) ask(ctx context.Context, due []Target, d depth) (map[Key]answer
 	if d != nothing {
 		whole = p.askProxy(ctx, d)
 	}
-	heard := whole.heard
 	answers := make(map[Key]answer, len(due))
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -89,14 +90,14 @@ func (p *Prober) ask(ctx context.Context, due []Target, d depth) (map[Key]answer
 	for _, t := range due {
 		if !t.Health.IsValid() {
 			mu.Lock()
-			answers[t.Key] = answer{heard: heard, weight: -1, proxy: whole}
+			answers[t.Key] = answer{weight: -1, proxy: whole}
 			mu.Unlock()
 			continue
 		}
 		tokens <- struct{}{}
 		wg.Go(func() {
 			a := p.askService(ctx, t)
-			a.heard, a.proxy = a.heard || heard, whole
+			a.proxy = whole
 			mu.Lock()
 			answers[t.Key] = a
 			mu.Unlock()
@@ -119,7 +120,7 @@ func (p *Prober) askService(ctx context.Context, t Target) answer {
 	}
 	defer r.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 4096)) // what it says in words is not needed
-	a.heard, a.status = true, r.StatusCode
+	a.status = r.StatusCode
 	if n, err := strconv.Atoi(r.Header.Get(weightHeader)); err == nil {
 		a.weight = n
 	}

@@ -39,8 +39,15 @@ const (
 	// kube-proxy is asked instead: it may serve these ports on other addresses only
 	// (--nodeport-addresses).
 	ownFor = 5 * time.Second
-	// absentAfter is when a kube-proxy that has never answered counts as absent.
+	// absentAfter is when a kube-proxy that has never answered counts as absent: it
+	// may be started long after this process, when a node boots.
 	absentAfter = 60 * time.Second
+	// settledFor is how long after a node's boot, and after it has joined the cluster,
+	// kube-proxy has had its chance. If its healthz refuses us then, there is none, or it
+	// is dead and its rules are there: we wait absentSoon. That is less than the first
+	// table may wait, so that a router that kept our routes goes on keeping them.
+	settledFor = 5 * time.Minute
+	absentSoon = 1500 * time.Millisecond
 	// refreshEvery is how often an open target is asked for its weight.
 	refreshEvery = 30 * time.Second
 	slowest      = time.Second
@@ -71,8 +78,9 @@ type Options struct {
 	Metrics string // kube-proxy's, a URL; empty: not asked
 	// Able asks the speaker at an address whether kube-proxy on its node is well. nil:
 	// nobody is asked, and all are taken to be.
-	Able func(ctx context.Context, at netip.Addr) bool
-	Log  *slog.Logger
+	Able   func(ctx context.Context, at netip.Addr) bool
+	Booted time.Time // when this node's kernel was; the zero time: not known
+	Log    *slog.Logger
 }
 
 // Prober asks kube-proxy about the targets that it is given.
@@ -88,9 +96,10 @@ type Prober struct {
 	targets map[Key]*target
 	known   map[Key]bool // open in an earlier life on the same boot
 	off     bool
-	heard   bool // kube-proxy has answered at some time
-	absent  bool
-	health  health
+	joined  time.Time // when the node joined the cluster; the zero time: not known
+	ported  bool      // the port of some Service has answered at some time
+	absent  bool      // kube-proxy's healthz never has, and it is not waited for any more
+	health  health    // of kube-proxy's healthz alone: others may serve the ports of Services
 	others  others
 }
 
@@ -100,6 +109,7 @@ type target struct {
 	next   time.Time // asked again
 	every  time.Duration
 	open   bool
+	kept   bool   // it was in an earlier life
 	why    string // not open
 	weight int    // as KEP-3836 says; -1: not told
 	warned bool
@@ -132,6 +142,13 @@ func (p *Prober) Know(keys []Key) {
 	}
 }
 
+// Joined says when the node joined the cluster.
+func (p *Prober) Joined(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.joined = at
+}
+
 // Want makes the targets those given, and all of them forwarded if off. What is
 // wanted anew has to be found open anew: the first endpoint of a node is known
 // here before kube-proxy has written it down.
@@ -147,7 +164,7 @@ func (p *Prober) Want(targets []Target, off bool) {
 			continue
 		}
 		p.targets[t.Key] = &target{
-			Target: t, since: now, open: p.known[t.Key], weight: -1, why: "kube-proxy has not answered yet",
+			Target: t, since: now, open: p.known[t.Key], kept: p.known[t.Key], weight: -1, why: "kube-proxy has not answered yet",
 			rules: rules{written: t.backends()},
 		}
 		delete(p.known, t.Key)
@@ -159,7 +176,8 @@ func (p *Prober) Want(targets []Target, off bool) {
 
 // Answer is what is known of one target.
 type Answer struct {
-	OK bool // it is forwarded
+	OK   bool // it is forwarded
+	Kept bool // it was, before this process began
 	// Outdated: the rules by which it is forwarded lead to endpoints that are gone, and
 	// nobody writes newer ones.
 	Outdated bool
@@ -173,12 +191,10 @@ func (p *Prober) Forwarding(k Key) Answer {
 	defer p.mu.Unlock()
 	t := p.targets[k]
 	switch {
-	case p.off || p.absent || t == nil:
+	case p.off || t == nil:
 		return Answer{OK: true}
-	case t.open && t.outdated != "":
-		return Answer{OK: true, Outdated: true, Why: t.outdated}
 	case t.open:
-		return Answer{OK: true}
+		return Answer{OK: true, Kept: t.kept, Outdated: t.outdated != "", Why: t.outdated}
 	default:
 		return Answer{Why: t.why}
 	}
@@ -188,7 +204,7 @@ func (p *Prober) Forwarding(k Key) Answer {
 func (p *Prober) Settled() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.off || p.absent {
+	if p.off {
 		return true
 	}
 	for _, t := range p.targets {
@@ -203,7 +219,7 @@ func (p *Prober) Settled() bool {
 type State struct {
 	Open    int
 	Pending map[string]string // service and family, to why
-	Absent  bool              // no kube-proxy has ever answered, so nothing waits for it
+	Absent  bool              // kube-proxy's healthz has never answered, so nothing waits for it
 	Weights map[string]int    // service and family, to kube-proxy's count of its endpoints here
 	// Outdated are those whose rules lead to endpoints that are gone, to why nobody
 	// writes newer ones.
@@ -327,12 +343,15 @@ func (p *Prober) note(asked []Target, answers map[Key]answer, now time.Time) {
 	defer p.mu.Unlock()
 	changed := false
 	for _, a := range answers {
-		p.heard = p.heard || a.heard
+		p.ported = p.ported || a.own && a.err == nil
+		if a.proxy.heard {
+			p.health.last = now
+		}
 	}
-	if absent := !p.heard && now.Sub(p.started) > absentAfter; absent != p.absent {
-		p.absent, changed = absent, true
+	if absent := p.noProxy(now); absent != p.absent {
+		p.absent = absent
 		if absent {
-			p.log.Warn("no kube-proxy has ever answered: nothing waits for it", "healthz", p.o.Healthz)
+			p.log.Warn("no kube-proxy has answered: nothing waits for it", "healthz", p.o.Healthz)
 		}
 	}
 	for _, x := range asked {
@@ -340,7 +359,7 @@ func (p *Prober) note(asked []Target, answers map[Key]answer, now time.Time) {
 		if t == nil || t.Health != x.Health {
 			continue // wanted no more, or otherwise
 		}
-		changed = t.take(answers[x.Key], now) || changed
+		changed = t.take(answers[x.Key], p.missed(t, now), now) || changed
 		if waited := now.Sub(t.since); !t.open && !t.warned && waited > 10*time.Second {
 			t.warned = true
 			p.log.Warn("service not forwarded by kube-proxy", "service", t.Service, "family", t.Family, "reason", t.why, "after", waited.Round(time.Second))
@@ -351,9 +370,32 @@ func (p *Prober) note(asked []Target, answers map[Key]answer, now time.Time) {
 	}
 }
 
+// noProxy tells whether kube-proxy's healthz has never answered, and is not waited
+// for any more.
+func (p *Prober) noProxy(now time.Time) bool {
+	waited := now.Sub(p.started)
+	settled := !p.joined.IsZero() && !p.o.Booted.IsZero() && now.Sub(p.joined) > settledFor && now.Sub(p.o.Booted) > settledFor
+	return p.health.last.IsZero() && (waited > absentAfter || settled && waited > absentSoon)
+}
+
+// missed tells whether nobody is there to answer for a target. The ports of
+// Services may be served without a kube-proxy, by what replaces it; they say nothing
+// of Services that have none.
+func (p *Prober) missed(t *target, now time.Time) bool {
+	if !t.Health.IsValid() {
+		return p.absent
+	}
+	waited := now.Sub(p.started)
+	if p.ported {
+		waited = now.Sub(t.since)
+	}
+	return p.absent && waited > absentAfter
+}
+
 // take notes an answer and tells whether the target has opened. An open one
-// stays open: what closes it is an endpoint that goes, and the API tells that.
-func (t *target) take(a answer, now time.Time) (opened bool) {
+// stays open: what closes it is an endpoint that goes, and the API tells that. If
+// nobody is there who could answer, it opens as well.
+func (t *target) take(a answer, missed bool, now time.Time) (opened bool) {
 	if a.weight >= 0 {
 		t.weight = a.weight
 	}
@@ -362,6 +404,7 @@ func (t *target) take(a answer, now time.Time) (opened bool) {
 		return false
 	}
 	ok, why := a.forwards(now.Sub(t.since))
+	ok = ok || missed && !a.heard()
 	t.open, t.why = ok, why
 	if ok {
 		t.next = now.Add(refreshEvery)

@@ -198,3 +198,68 @@ func TestWhatIsNotAsked(t *testing.T) {
 		t.Error("forwarded although nobody answers")
 	}
 }
+
+// What replaces kube-proxy may serve the ports of Local Services, and no healthz.
+func TestPortsOfServicesSayNothingOfTheOthers(t *testing.T) {
+	page, s := serve(t)
+	page.service.Store(200)
+	port := netip.MustParseAddrPort(s.Listener.Addr().String())
+	local, all := Target{Key: web4, Health: port}, Target{Key: Key{"default/all", cluster.IPv4}}
+	for _, tt := range []struct {
+		desc           string
+		began          time.Duration // ago
+		booted, joined time.Duration // ago; 0: not known
+		want           bool
+	}{
+		{"it may come yet", 30 * time.Second, 0, 0, false},
+		{"it does not come", absentAfter, 0, 0, true},
+		{"a node that was just booted", 2 * absentSoon, time.Minute, time.Hour, false},
+		{"a node that has just joined", 2 * absentSoon, time.Hour, time.Minute, false},
+		{"a speaker that was replaced on a node that is up", 2 * absentSoon, time.Hour, time.Hour, true},
+		{"the same, a moment earlier", absentSoon / 2, time.Hour, time.Hour, false},
+	} {
+		p, err := New(Options{Healthz: "http://127.0.0.1:1/healthz"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ago := func(d time.Duration) time.Time {
+			if d == 0 {
+				return time.Time{}
+			}
+			return time.Now().Add(-d)
+		}
+		p.started, p.o.Booted = ago(tt.began), ago(tt.booted)
+		p.Joined(ago(tt.joined))
+		p.Want([]Target{local, all}, false)
+		p.round(t.Context())
+		if a := p.Forwarding(web4); !a.OK {
+			t.Errorf("%s: the Local Service is not forwarded: %s", tt.desc, a.Why)
+		}
+		if a := p.Forwarding(all.Key); a.OK != tt.want {
+			t.Errorf("%s: the Cluster Service is forwarded: %v (%s), want %v", tt.desc, a.OK, a.Why, tt.want)
+		}
+		if got := len(p.Open()); (got == 2) != tt.want {
+			t.Errorf("%s: %d are remembered as forwarded", tt.desc, got)
+		}
+	}
+}
+
+// A kube-proxy that comes late takes nothing back that is announced.
+func TestAKubeProxyThatComesLateClosesNothing(t *testing.T) {
+	page, s := serve(t)
+	page.healthz.Store(503)
+	p, err := New(Options{Healthz: "http://127.0.0.1:1/healthz"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.started = p.started.Add(-absentAfter)
+	p.Want([]Target{{Key: web4}}, false)
+	p.round(t.Context())
+	p.o.Healthz = s.URL + "/healthz"
+	later := Key{"default/later", cluster.IPv4}
+	p.Want([]Target{{Key: web4}, {Key: later}}, false)
+	p.round(t.Context())
+	if !p.Forwarding(web4).OK || p.Forwarding(later).OK || p.State().Absent {
+		t.Errorf("%+v", p.State())
+	}
+}

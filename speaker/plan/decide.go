@@ -41,6 +41,7 @@ type asked struct {
 	reaches []reach // of the Services that share the address
 	entries []int   // of the advertisements that select one of them
 
+	waits    string // why the address waits for one of the Services that share it; empty: it does not
 	outdated string // why this node's rules for one of them are; empty: they are not
 	another  bool   // another node is known to serve the address
 }
@@ -153,20 +154,30 @@ func (a asked) stopping(s cluster.Service, me reach) (Reason, string) {
 	return "", ""
 }
 
-// judgeRules finds out whether this node's rules for the address are outdated, and
-// whether another node could serve it instead.
+// judgeRules finds out whether this node's rules speak against the address: whether
+// it must not begin to announce it, since it does not forward what comes for one of
+// the Services that share it, and whether another node could serve it better.
 func (a *asked) judgeRules(announcers []NodeWeight) {
 	if a.in.Forwarding == nil || !a.in.Config.Nodes.ForwardingGate {
 		return
 	}
+	begun := false
 	for _, r := range a.reaches {
 		if !r.here() {
 			continue
 		}
-		if f := a.in.Forwarding(r.key, a.addr); f.OK && f.Outdated {
+		switch f := a.in.Forwarding(r.key, a.addr); {
+		case !f.OK:
+			a.waits = r.key + ", which shares the address: " + f.Why
+		case f.Outdated:
 			a.outdated = f.Why
-			break
 		}
+	}
+	for _, r := range a.reaches {
+		begun = begun || a.waits != "" && len(a.reaches) > 1 && a.in.Announced != nil && a.in.Announced(r.key, a.addr)
+	}
+	if begun {
+		a.waits = "" // what the others have would be lost to spare what a new one lacks
 	}
 	a.another = a.outdated != "" && slices.ContainsFunc(announcers, func(n NodeWeight) bool {
 		return n.Node != a.in.Self && (a.in.Able == nil || a.in.Able(n.Node))
@@ -185,15 +196,20 @@ func (a asked) ownWeight() uint32 {
 	return max(w, 1)
 }
 
-// gate keeps an address silent that this node does not forward. Others that
-// share it are not: what they have would be lost to spare what a new one lacks.
+// gate keeps an address silent that this node does not forward, for whichever of
+// the Services that share it. Where it is announced already, only the one that is
+// not forwarded says so.
 func (a asked) gate(d *Decision) {
 	if a.in.Forwarding == nil || !a.in.Config.Nodes.ForwardingGate || !d.Announce && !d.Claim {
 		return
 	}
+	why := a.waits
 	if f := a.in.Forwarding(d.Service, d.Addr); !f.OK {
+		why = f.Why
+	}
+	if why != "" {
 		d.Announce, d.Draining, d.Claim, d.Weight = false, false, false, 0
-		d.Reason, d.Detail = NotForwarding, f.Why
+		d.Reason, d.Detail = NotForwarding, why
 	}
 }
 

@@ -40,7 +40,7 @@ func golden(t *testing.T, file string) {
 	}
 	var in plan.Input
 	var hosts map[string]hostOnly
-	leaving, silent, outdated, able := map[string]bool{}, map[string]string{}, map[string]string{}, map[string]bool{}
+	leaving, silent, outdated, able, announced := map[string]bool{}, map[string]string{}, map[string]string{}, map[string]bool{}, map[string]bool{}
 	wants := 0
 	for i, f := range a.Files {
 		switch name, node, _ := strings.Cut(f.Name, " "); name {
@@ -71,6 +71,10 @@ func golden(t *testing.T, file string) {
 				w := strings.SplitN(strings.TrimSpace(line), " ", 3)
 				outdated[w[0]+" "+w[1]] = w[2]
 			}
+		case "announced": // NODE ADDR
+			for line := range strings.Lines(string(f.Data)) {
+				announced[strings.TrimSpace(line)] = true
+			}
 		case "able":
 			for _, n := range strings.Fields(string(f.Data)) {
 				able[n] = true
@@ -86,6 +90,7 @@ func golden(t *testing.T, file string) {
 				why, is := outdated[node+" "+service]
 				return plan.Forwarded{OK: true, Outdated: is, Why: why}
 			}
+			in.Announced = func(_ string, a netip.Addr) bool { return announced[node+" "+a.String()] }
 			in.Able = func(other string) bool { return able[other] }
 			got := text(plan.Compute(in))
 			if *update {
@@ -94,7 +99,7 @@ func golden(t *testing.T, file string) {
 				t.Errorf("%s: (-want +got)\n%s", node, diff)
 			}
 		default:
-			t.Fatalf("%s: section %q is none of config, cluster, alive, nolayer2, leaving, notforwarding, outdated, able, want NODE", file, f.Name)
+			t.Fatalf("%s: section %q is none of config, cluster, alive, nolayer2, leaving, notforwarding, outdated, announced, able, want NODE", file, f.Name)
 		}
 	}
 	if wants == 0 {

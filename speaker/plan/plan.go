@@ -38,6 +38,10 @@ type Input struct {
 	// asked only of what would be announced otherwise, and only if
 	// nodes.forwardingGate wants so. nil: it is assumed.
 	Forwarding func(service string, addr netip.Addr) Forwarded
+	// Announced tells whether this node announces an address already, for the Service
+	// or for another one. It is asked only where Services share one, and Forwarding
+	// speaks against one of them. nil: it does not.
+	Announced func(service string, addr netip.Addr) bool
 	// Able tells whether another node's kube-proxy is known to be well. It is asked
 	// only where this node's rules are outdated. nil: it is assumed.
 	Able func(node string) bool

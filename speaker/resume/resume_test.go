@@ -196,3 +196,17 @@ func TestTheFirstListMayLackWhatWasSaved(t *testing.T) {
 		t.Errorf("xeb came and was deleted, and missing is %+v", got.Missing)
 	}
 }
+
+func TestTheKernelSaysWhenItWasBooted(t *testing.T) {
+	up, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		t.Skip(err)
+	}
+	d, err := time.ParseDuration(strings.Fields(string(up))[0] + "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if off := time.Since(Booted()) - d; off.Abs() > time.Minute {
+		t.Errorf("booted %s, and up for %s", Booted(), d)
+	}
+}
