@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -44,7 +45,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		Address: o.Address,
 		Metrics: metrics,
 		Ready:   func() error { return ready(watcher) },
-		State:   func() any { return alloc.State() },
+		State:   func(*http.Request) any { return alloc.State() },
 		Log:     log,
 	})
 	g, ctx := errgroup.WithContext(ctx)

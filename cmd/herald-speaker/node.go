@@ -85,7 +85,7 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 		Metrics: n.metrics(),
 		Healthy: n.bgp.Healthy,
 		Ready:   n.ready,
-		State:   func() any { return n.state() },
+		State:   func(r *http.Request) any { return n.state().about(r.URL.Query().Get("service")) },
 		More:    map[string]http.Handler{"GET /flows": n.meter.Handler(), "GET " + forwarding.Path: n.prober.Handler()},
 		Log:     log,
 	})

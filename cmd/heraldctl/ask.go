@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -41,7 +42,8 @@ func askNodes(ctx context.Context, w io.Writer, client *kube.Client, q questions
 	if len(nodes) == 0 {
 		return
 	}
-	answers := askAll(ctx, client, nodes, answerTime)
+	answers := askAll(ctx, client, nodes, q.service, answerTime)
+	explain.Decided(w, q.service, of(answers, q.announcing))
 	explain.Sessions(w, of(answers, q.announcing))
 	explain.Shares(w, q.addrs, of(answers, q.announcing))
 	explain.Rescue(w, of(answers, q.rescuing))
@@ -49,12 +51,13 @@ func askNodes(ctx context.Context, w io.Writer, client *kube.Client, q questions
 
 // questions are what nodes alone know of a Service.
 type questions struct {
+	service              string       // namespace/name
 	addrs                []netip.Addr // that are announced by BGP
 	announcing, rescuing []string     // nodes
 }
 
 func questionsAbout(saved explain.Saved, key string) questions {
-	return questions{explain.AnnouncedAddrs(saved, key), explain.AnnouncingNodes(saved, key), explain.RescueNodes(saved, key)}
+	return questions{key, explain.AnnouncedAddrs(saved, key), explain.AnnouncingNodes(saved, key), explain.RescueNodes(saved, key)}
 }
 
 // of are the answers of some of the nodes that were asked, in their order.
@@ -66,7 +69,7 @@ func of(answers []explain.Answer, nodes []string) (out []explain.Answer) {
 	return out
 }
 
-func askAll(ctx context.Context, client *kube.Client, nodes []string, atMost time.Duration) []explain.Answer {
+func askAll(ctx context.Context, client *kube.Client, nodes []string, service string, atMost time.Duration) []explain.Answer {
 	speakers, err := speakersByNode(ctx, client)
 	answers := make([]explain.Answer, len(nodes))
 	room := make(chan struct{}, askAtOnce)
@@ -84,7 +87,7 @@ func askAll(ctx context.Context, client *kube.Client, nodes []string, atMost tim
 			wg.Go(func() {
 				room <- struct{}{}
 				defer func() { <-room }()
-				answers[i] = ask(ctx, client, pod, atMost)
+				answers[i] = ask(ctx, client, pod, service, atMost)
 			})
 		}
 	}
@@ -109,10 +112,11 @@ func speakersByNode(ctx context.Context, client *kube.Client) (map[string]kube.P
 	return out, err
 }
 
-func ask(ctx context.Context, client *kube.Client, pod kube.Pod, atMost time.Duration) explain.Answer {
+// ask asks about one Service only: the state of a large cluster is large.
+func ask(ctx context.Context, client *kube.Client, pod kube.Pod, service string, atMost time.Duration) explain.Answer {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
-	body, err := client.AskPod(ctx, pod.Name, cmp.Or(pod.Ports["metrics"], statePort), "state")
+	body, err := client.AskPod(ctx, pod.Name, cmp.Or(pod.Ports["metrics"], statePort), "state", url.Values{"service": {service}})
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return explain.Answer{Unknown: fmt.Sprintf("the speaker does not answer within %s", atMost)}

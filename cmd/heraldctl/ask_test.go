@@ -63,7 +63,12 @@ func serve(t *testing.T, pods ...speakerPod) *kube.Client {
 		}
 		list.Items = append(list.Items, pod)
 		if p.answer != nil {
-			mux.HandleFunc(fmt.Sprintf("GET %s/http:%s:%d/proxy/state", podsPath, pod.Name, p.port), p.answer)
+			mux.HandleFunc(fmt.Sprintf("GET %s/http:%s:%d/proxy/state", podsPath, pod.Name, p.port), func(w http.ResponseWriter, r *http.Request) {
+				if got := r.URL.Query().Get("service"); got != "default/web" {
+					t.Errorf("asked about the Service %q", got)
+				}
+				p.answer(w, r)
+			})
 		}
 	}
 	mux.HandleFunc("GET "+podsPath, func(w http.ResponseWriter, r *http.Request) {
@@ -130,7 +135,7 @@ flow rescue, as the nodes' speakers say:
 		nodes = append(nodes, fmt.Sprintf("n%d", i+1))
 	}
 	var b strings.Builder
-	explain.Rescue(&b, askAll(t.Context(), c, nodes, 300*time.Millisecond))
+	explain.Rescue(&b, askAll(t.Context(), c, nodes, "default/web", 300*time.Millisecond))
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -170,7 +175,7 @@ flow rescue, as the nodes' speakers say:
   not known: n4: no speaker is there: kubectl -n herald-system describe daemonset -l app.kubernetes.io/name=herald,app.kubernetes.io/component=speaker
 `
 	var b strings.Builder
-	askNodes(t.Context(), &b, c, questions{nil, []string{"n1", "n2", "n3", "n5"}, []string{"n1", "n2", "n4"}})
+	askNodes(t.Context(), &b, c, questions{"default/web", nil, []string{"n1", "n2", "n3", "n5"}, []string{"n1", "n2", "n4"}})
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -188,7 +193,7 @@ flow rescue, as the nodes' speakers say:
 func TestNodesAreNotAskedWithoutTheRightToListPods(t *testing.T) {
 	c := clientOf(t, fails(403, metav1.StatusReasonForbidden, "pods is forbidden"))
 	var b strings.Builder
-	askNodes(t.Context(), &b, c, questions{nil, []string{"n1", "n2"}, []string{"n1", "n2"}})
+	askNodes(t.Context(), &b, c, questions{"default/web", nil, []string{"n1", "n2"}, []string{"n1", "n2"}})
 	if want := "\n  not known: n1, n2: you may not list pods in the namespace herald-system\n"; strings.Count(b.String(), want) != 2 {
 		t.Errorf("got %s", b.String())
 	}
@@ -211,7 +216,7 @@ func TestManyNodesAreAsked(t *testing.T) {
 		}})
 	}
 	var b strings.Builder
-	askNodes(t.Context(), &b, serve(t, pods...), questions{nil, nodes, nodes})
+	askNodes(t.Context(), &b, serve(t, pods...), questions{"default/web", nil, nodes, nodes})
 	all := strings.Join(nodes, ", ") + "\n"
 	if !strings.HasSuffix(b.String(), "\n  on: "+all) || !strings.Contains(b.String(), "\n  established: "+all) {
 		t.Errorf("got %s", b.String())

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/heraldlb/herald/internal/share"
+	"github.com/heraldlb/herald/speaker/plan"
 )
 
 // Answer is what became of asking one node's speaker for its /state.
@@ -21,6 +23,7 @@ type Answer struct {
 // State is what is looked at of a speaker's /state.
 type State struct {
 	ConfigError, Error string
+	Table              struct{ Decisions []Decision }
 	Peers              []Peer
 	Rescue             *Rescuing // nil: its version has no flow rescue
 	Flows              *Flows    // nil: its version counts none
@@ -32,6 +35,14 @@ type Flows struct {
 	Warnings []share.Warning
 }
 
+// Decision is a speaker's own about one address.
+type Decision struct {
+	Service        string
+	Addr           netip.Addr
+	Announce       bool
+	Reason, Detail string
+}
+
 // Peer is a BGP session in the speaker's words.
 type Peer struct{ Name, State, LastError, Withheld string }
 
@@ -39,6 +50,34 @@ type Peer struct{ Name, State, LastError, Withheld string }
 type Rescuing struct {
 	On  bool
 	Why string
+}
+
+// Decided writes what the speakers have decided otherwise than the cluster lets one
+// expect, since they know of their nodes what nobody else does.
+func Decided(w io.Writer, service string, answers []Answer) {
+	var facts []fact
+	for _, a := range answers {
+		for _, d := range a.State.Table.Decisions {
+			if d.Service == service && ownKnowledge(plan.Reason(d.Reason)) {
+				what := d.Addr.String() + " silent, " + d.Reason
+				if d.Announce {
+					what = d.Addr.String() + " announced, but " + d.Reason
+				}
+				facts = append(facts, fact{0, what, d.Detail, a.Node, ""})
+			}
+		}
+	}
+	write(w, "known to the nodes alone", facts)
+}
+
+// ownKnowledge are the Reasons that the cluster's objects do not tell.
+func ownKnowledge(r plan.Reason) bool {
+	switch r {
+	case plan.NotForwarding, plan.RulesOutdated, plan.WithdrawalHeld, plan.SpeakerLeaving, plan.NoUsableLink, plan.Layer2Off:
+		return true
+	default:
+		return false
+	}
 }
 
 // Sessions writes which nodes have all their BGP sessions, and what the others

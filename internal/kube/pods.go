@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -50,10 +51,16 @@ func podOf(p *corev1.Pod) Pod {
 
 // AskPod gets a path of a pod's HTTP server. The API server passes it on: nodes
 // need not be reachable from here.
-func (c *Client) AskPod(ctx context.Context, pod string, port int, path string) ([]byte, error) {
-	r := c.api.CoreV1().RESTClient().Get().Namespace(c.namespace).Resource("pods").
+func (c *Client) AskPod(ctx context.Context, pod string, port int, path string, query url.Values) ([]byte, error) {
+	req := c.api.CoreV1().RESTClient().Get().Namespace(c.namespace).Resource("pods").
 		Name("http:" + pod + ":" + strconv.Itoa(port)).SubResource("proxy").Suffix(path).
-		MaxRetries(0).Do(ctx)
+		MaxRetries(0)
+	for name, values := range query {
+		for _, v := range values {
+			req.Param(name, v)
+		}
+	}
+	r := req.Do(ctx)
 	err := r.Error() // Raw's own knows only that there is one
 	switch {
 	case err == nil:

@@ -47,11 +47,11 @@ func TestRightsToAskPods(t *testing.T) {
 	if _, err := client("nobody").Pods(t.Context(), ""); err == nil || err.Error() != "you may not list pods in the namespace "+ns {
 		t.Errorf("list without the right: %v", err)
 	}
-	if _, err := client("lists").AskPod(t.Context(), "speaker-a", 7473, "state"); err == nil || err.Error() != "you may not get pods/proxy in the namespace "+ns {
+	if _, err := client("lists").AskPod(t.Context(), "speaker-a", 7473, "state", nil); err == nil || err.Error() != "you may not get pods/proxy in the namespace "+ns {
 		t.Errorf("ask without the right: %v", err)
 	}
 	// The API server asks no pod on loopback: it says so only to who may ask.
-	if _, err := client("both").AskPod(t.Context(), "speaker-a", 7473, "state"); err == nil || !strings.Contains(err.Error(), "address not allowed") {
+	if _, err := client("both").AskPod(t.Context(), "speaker-a", 7473, "state", nil); err == nil || !strings.Contains(err.Error(), "address not allowed") {
 		t.Errorf("ask with the right: %v", err)
 	}
 }

@@ -3,13 +3,15 @@
 package serve
 
 import (
+	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,14 +24,33 @@ type Options struct {
 	Metrics prometheus.Gatherer     // nil: /metrics is not there
 	Healthy func() error            // nil: always; an error makes /healthz fail, and the kubelet restart us
 	Ready   func() error            // nil: always; an error makes /readyz fail
-	State   func() any              // nil: /state is not there; called from many goroutines
+	State   State                   // nil: /state is not there
 	More    map[string]http.Handler // what else there is, by pattern; nil: nothing
 	Log     *slog.Logger            // nil: discard
 }
 
+// State returns what /state answers to a request. It is called from many
+// goroutines.
+type State func(r *http.Request) any
+
+// A neighbour that asks for too much, or reads too slowly, must cost little.
+const (
+	// stateWaits is how long a request for /state waits for the one before it: one at
+	// a time is answered.
+	stateWaits = 2 * time.Second
+	// readWithin is how long a client may take to read what stateBuffer holds, and
+	// readAtMost how long for all.
+	readWithin  = 10 * time.Second
+	readAtMost  = time.Minute
+	stateBuffer = 64 << 10
+	// metricsAtOnce is how many requests for /metrics are answered at a time.
+	metricsAtOnce = 4
+)
+
 // Server is the HTTP server.
 type Server struct {
 	options Options
+	turn    chan struct{} // held by the one request for /state that is answered
 }
 
 // New makes a Server that listens only in Run.
@@ -37,7 +58,7 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{options: o}
+	return &Server{options: o, turn: make(chan struct{}, 1)}
 }
 
 // Run serves until ctx ends.
@@ -50,6 +71,9 @@ func (s *Server) Run(ctx context.Context) error {
 	h := &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		IdleTimeout:       30 * time.Second,
+		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = h.Close() })
@@ -66,7 +90,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /healthz", probe(s.options.Healthy))
 	mux.Handle("GET /readyz", probe(s.options.Ready))
 	if s.options.Metrics != nil {
-		mux.Handle("GET /metrics", promhttp.HandlerFor(s.options.Metrics, promhttp.HandlerOpts{}))
+		mux.Handle("GET /metrics", promhttp.HandlerFor(s.options.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: metricsAtOnce}))
 	}
 	if s.options.State != nil {
 		mux.HandleFunc("GET /state", s.state)
@@ -89,12 +113,52 @@ func probe(check func() error) http.HandlerFunc {
 	}
 }
 
-func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
-	text, err := json.MarshalIndent(s.options.State(), "", "  ")
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+// state streams. What fails before the first bytes are on their way is an error of
+// HTTP; later the answer just ends.
+func (s *Server) state(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), stateWaits)
+	defer cancel()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "another request for /state is being answered; try again, with ?service=NAMESPACE/NAME if one is enough", http.StatusServiceUnavailable)
 		return
 	}
+	out := &patient{w: w, control: http.NewResponseController(w), until: time.Now().Add(readAtMost)}
+	b := bufio.NewWriterSize(out, stateBuffer)
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(text, '\n'))
+	err := newStream(b).value(reflect.ValueOf(s.options.State(r)))
+	switch {
+	case err == nil:
+		_ = b.WriteByte('\n')
+		_ = b.Flush() // a client that has gone misses nothing
+	case !out.begun:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
+		s.options.Log.Debug("state not written to its end", "err", err)
+		panic(http.ErrAbortHandler) // so that the client sees that it is not whole
+	}
+}
+
+// patient gives a client some time for each piece, and not for ever.
+type patient struct {
+	w       io.Writer
+	control *http.ResponseController
+	until   time.Time
+	begun   bool
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	p.begun = true
+	deadline := time.Now().Add(readWithin)
+	if p.until.Before(deadline) {
+		deadline = p.until
+	}
+	// A writer that is no connection has no deadlines.
+	if err := p.control.SetWriteDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.w.Write(b)
 }

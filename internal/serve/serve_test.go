@@ -21,7 +21,7 @@ func TestAnswers(t *testing.T) {
 	full := Options{
 		Metrics: metrics,
 		Ready:   func() error { return broken },
-		State:   func() any { return map[string]int{"services": 3} },
+		State:   func(*http.Request) any { return map[string]int{"services": 3} },
 	}
 	for _, tt := range []struct {
 		desc    string
@@ -36,7 +36,7 @@ func TestAnswers(t *testing.T) {
 		{"metrics", full, "/metrics", 200, "herald_test 0"},
 		{"no metrics", Options{}, "/metrics", 404, "not found"},
 		{"state", full, "/state", 200, `"services": 3`},
-		{"state that is no JSON", Options{State: func() any { return func() {} }}, "/state", 500, "unsupported type"},
+		{"state that is no JSON", Options{State: func(*http.Request) any { return func() {} }}, "/state", 500, "unsupported type"},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			rec := httptest.NewRecorder()
