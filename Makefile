@@ -46,8 +46,9 @@ demo: lab ## the main job, shown: weighted routes and each pod's measured share
 	e2e/bin/demo
 
 .PHONY: bench
-bench: lab ## creation to first answer, and 500 Services at once
+bench: lab ## creation to first answer, 500 Services at once, and medians of what the tests time once
 	e2e/bin/bench
+	cd e2e && HERALD_ROUNDS=10 $(GO) test -v -p 1 -timeout 40m -run 'TestTheOwnerLosesPower|TestASpeakerIsKilled|TestASpeakerStopsGracefully|TestASilentLink' ./layer2 ./sessions
 
 .PHONY: lint
 lint: setup ## golangci-lint, with go vet's analyzers, in both modules
@@ -63,20 +64,16 @@ test-pure: setup ## no root needed
 
 .PHONY: test-go
 test-go: lab ## the product's module, with the race detector
-	@echo "== tests of the product: compiling"
-	@CGO_ENABLED=1 $(GO) test -race -run '^$$' ./... > /dev/null
-	@echo "== tests of the product"
-	# One package after the other: many of them bring up routers and API servers,
-	# and wait for them.
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p 1 -timeout 20m ./...
 
 .PHONY: test-lab
 test-lab: lab ## the whole, in the lab
-	@echo "== tests in the lab"
 	cd e2e && $(GO) test -shuffle=on -p 1 -timeout 40m ./...
 
 .PHONY: test
-test: lint test-go test-lab ## all tests
+test: lint lab ## all tests, of both modules at the same time; the slowest are named at the end
+	@echo "== tests"
+	$(GO) run gotest.tools/gotestsum@v1.13.0 --format pkgname --format-hide-empty-pkg --ignore-non-json-output-lines --raw-command -- go run ./internal/tools/tests
 
 .PHONY: clean
 clean: ## remove what was built

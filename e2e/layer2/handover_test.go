@@ -46,6 +46,7 @@ func (b *both) say(t *testing.T, what string) {
 // outage that was none.
 func (b *both) medianBelow(t *testing.T, what string, limit time.Duration) {
 	t.Helper()
+	limit = stage.Bound(limit)
 	b.say(t, what)
 	for family, f := range map[string]figures{"IPv4": b.v4, "IPv6": b.v6} {
 		if m := f.median(); m >= limit {
@@ -76,8 +77,7 @@ func (b *both) during(t *testing.T, place string, addrs []netip.Addr, after time
 	b.add(longest(four), longest(six))
 }
 
-// The owner of both addresses of a Service loses its power, ten times, and gets
-// it back.
+// The owner of both addresses of a Service loses its power, and gets it back.
 func TestTheOwnerLosesPower(t *testing.T) {
 	begin(t)
 	t.Cleanup(func() { tidy(t, "power") })
@@ -85,7 +85,7 @@ func TestTheOwnerLosesPower(t *testing.T) {
 	addrs := oneOwner(t, "power")
 	var lost, back both
 	var unanswered figures
-	for range 10 {
+	for range stage.Rounds() {
 		for _, a := range addrs {
 			waitServed(t, a)
 		}
@@ -121,7 +121,7 @@ func TestASpeakerIsKilled(t *testing.T) {
 	must(t, herald.RunPods(t.Context(), "killed", map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 	addrs := oneOwner(t, "killed")
 	var took figures
-	for range 5 {
+	for range stage.Rounds() {
 		owner := waitOwner(t, addrs[0], all...)
 		waitOwner(t, addrs[1], owner)
 		asking := newcomersFor(t, addrs...)
@@ -135,8 +135,8 @@ func TestASpeakerIsKilled(t *testing.T) {
 		took = append(took, asking.end(t))
 	}
 	t.Logf("longest time without an answer, both families, ms: median %d of %v", took.median().Milliseconds(), took.millis())
-	if m := took.median(); m >= time.Second {
-		t.Errorf("nobody answered for a median of %s, want less than 1 s", m)
+	if m, limit := took.median(), stage.Bound(time.Second); m >= limit {
+		t.Errorf("nobody answered for a median of %s, want less than %s", m, limit)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestASpeakerStopsGracefully(t *testing.T) {
 	addrs := oneOwner(t, "graceful")
 	var outages both
 	var unanswered figures
-	for range 5 {
+	for range stage.Rounds() {
 		owner := waitOwner(t, addrs[0], all...)
 		waitOwner(t, addrs[1], owner)
 		speaker := speakerOn(t, owner)

@@ -1,0 +1,138 @@
+// Command tests runs the tests of both modules at the same time and writes their
+// test2json lines as one stream, for gotestsum. Most of their time is waiting, so
+// that side by side they take hardly longer than the slower of the two. At the end
+// it lists the slowest tests.
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// suite is one run of go test.
+type suite struct {
+	dir  string
+	env  []string
+	args []string
+}
+
+func main() {
+	product := flag.Int("product", 2, "packages of the product's module at the same `time`")
+	lab := flag.Int("lab", 1, "packages of the lab's module at the same `time`")
+	slowest := flag.Int("slowest", 10, "`number` of tests to list at the end")
+	flag.Parse()
+	out := &stream{w: os.Stdout, took: map[string]float64{}}
+	err := run(out, []suite{
+		{".", []string{"CGO_ENABLED=1"}, []string{"-race", "-p", fmt.Sprint(*product), "-timeout", "20m"}},
+		{"e2e", []string{"CGO_ENABLED=0"}, []string{"-p", fmt.Sprint(*lab), "-timeout", "40m"}},
+	})
+	out.list(*slowest)
+	if err != nil {
+		fmt.Println("tests:", err)
+		os.Exit(1)
+	}
+}
+
+// run compiles all suites before it runs any: a compiler beside a test that has a
+// bound on time is no help. What fails to compile is told by the run itself.
+func run(out *stream, suites []suite) error {
+	for _, s := range suites {
+		fmt.Printf("tests: compiling %s\n", s.dir)
+		cmd := s.command("-run", "^$", "./...")
+		cmd.Stderr = os.Stdout
+		_ = cmd.Run()
+	}
+	var g errgroup.Group
+	for _, s := range suites {
+		g.Go(func() error { return s.run(out) })
+	}
+	return g.Wait()
+}
+
+func (s suite) command(args ...string) *exec.Cmd {
+	cmd := exec.Command("go", slices.Concat([]string{"test"}, s.args, args)...)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.env...)
+	return cmd
+}
+
+func (s suite) run(out *stream) error {
+	cmd := s.command("-json", "-shuffle=on", "./...")
+	cmd.Stderr = out
+	r, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadBytes('\n')
+		out.take(line)
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				return errors.Join(err, cmd.Wait())
+			}
+			break
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("go test in %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// stream joins lines, and remembers how long each test took.
+type stream struct {
+	mu   sync.Mutex
+	w    io.Writer
+	took map[string]float64 // seconds, by package and test
+}
+
+// Write implements io.Writer for what is not JSON.
+func (s *stream) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(b)
+}
+
+func (s *stream) take(line []byte) {
+	var e struct {
+		Action, Package, Test string
+		Elapsed               float64
+	}
+	_, _ = s.Write(line) // standard output's errors have no other way out
+	if json.Unmarshal(line, &e) != nil || e.Test == "" || strings.Contains(e.Test, "/") || e.Elapsed == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.took[path.Join(strings.TrimPrefix(e.Package, "github.com/heraldlb/herald"), e.Test)] = e.Elapsed
+}
+
+// list writes the slowest tests.
+func (s *stream) list(n int) {
+	var names []string
+	for name := range s.took {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(s.took[b], s.took[a]), cmp.Compare(a, b)) })
+	fmt.Fprintf(s, "\nthe %d slowest of %d tests:\n", min(n, len(names)), len(names))
+	for _, name := range names[:min(n, len(names))] {
+		fmt.Fprintf(s, "  %8s  %s\n", time.Duration(s.took[name]*float64(time.Second)).Round(100*time.Millisecond), strings.TrimPrefix(name, "/"))
+	}
+}
