@@ -153,22 +153,3 @@ func (a *allocation) keepForeign(c *claim) {
 		}
 	}
 }
-
-// settle hands out addresses. A Service that moves leaves an address that an
-// earlier one may have asked for in vain, so it goes on until a round changes
-// nothing. What that last round finds wrong is what is wrong in the end.
-func (a *allocation) settle() {
-	queue := slices.Clone(a.claims)
-	slices.SortStableFunc(queue, func(x, y *claim) int { return cmp.Compare(x.rank(), y.rank()) })
-	for {
-		changed := false
-		for _, c := range queue {
-			if a.fill(c) {
-				changed = true
-			}
-		}
-		if !changed && !a.swap(queue) {
-			return
-		}
-	}
-}

@@ -13,6 +13,7 @@ type ledger struct {
 	pools  *pools
 	uses   map[netip.Addr]*use
 	groups map[scope]*group
+	left   func(netip.Addr) // is told of each address that a user has left
 }
 
 // scope is who may share an address: the Services with one sharing key, in one
@@ -43,7 +44,7 @@ type group struct {
 // newLedger is an empty ledger, made for so many Services.
 func newLedger(c *config.Config, size int) *ledger {
 	uses := make(map[netip.Addr]*use, size)
-	return &ledger{pools: indexPools(c, uses), uses: uses, groups: map[scope]*group{}}
+	return &ledger{pools: indexPools(c, uses), uses: uses, groups: map[scope]*group{}, left: func(netip.Addr) {}}
 }
 
 // scope is with whom c shares an address.
@@ -181,6 +182,7 @@ func (l *ledger) release(addr netip.Addr, c *claim) {
 		g.full = [2]map[cluster.Port]int{}
 		g.forget(addr, len(u.claims) == 0)
 	}
+	l.left(addr)
 }
 
 func (g *group) forget(addr netip.Addr, unused bool) {
