@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +31,9 @@ const (
 	// tellWithin is how long it may take to tell the others of our links.
 	tellWithin = 500 * time.Millisecond
 
+	// lookEvery is how often we look whether our address is still ours.
+	lookEvery = 500 * time.Millisecond
+
 	leaveWithin = 500 * time.Millisecond
 	// answerOn is how long we answer for what the others take over meanwhile.
 	answerOn = 100 * time.Millisecond
@@ -49,15 +54,23 @@ type gossip struct {
 	changed chan struct{}             // one of them returns something else
 
 	rescuer chan struct{} // poked like wake
+	told    func(problem string)
 
 	members atomic.Pointer[members.Members]
 	settled atomic.Bool
+	held    atomic.Pointer[map[string]bool] // who was alive when our address changed; nil: it has not, of late
+	problem atomic.Pointer[string]          // why we take no part; nil: we do
+	left    atomic.Bool
 }
 
-// Alive implements speaker.Members.
+// Alive implements speaker.Members. While we move to another address, who was
+// alive counts as alive: we go on answering for what is ours.
 func (g *gossip) Alive() map[string]bool {
 	if m := g.members.Load(); m != nil && g.settled.Load() {
 		return m.Alive()
+	}
+	if held := g.held.Load(); held != nil {
+		return *held
 	}
 	return map[string]bool{}
 }
@@ -119,18 +132,32 @@ func (g *gossip) Wake() <-chan struct{} { return g.wake }
 
 // State is for /state and metrics.
 func (g *gossip) State() members.State {
+	st := members.State{Self: g.options.Node}
 	if m := g.members.Load(); m != nil {
-		return m.State()
+		st = m.State()
 	}
-	return members.State{Self: g.options.Node}
+	if p := g.problem.Load(); p != nil {
+		st.Problem = *p
+	}
+	return st
 }
 
-// Run waits until this speaker is ready, and takes part then.
+// Run waits until this speaker is ready, and takes part then. A node may get another
+// address; then it takes part there.
 func (g *gossip) Run(ctx context.Context) error {
-	self, ok := g.await(ctx)
-	if !ok {
-		return nil
+	for first := true; ; first = false {
+		self, ok := g.await(ctx, first)
+		if !ok {
+			return nil
+		}
+		if err := g.at(ctx, self); ctx.Err() != nil || g.left.Load() || err != nil {
+			return err
+		}
 	}
+}
+
+// at takes part at an address, until it is not ours any more.
+func (g *gossip) at(ctx context.Context, self netip.Addr) error {
 	o := g.options
 	o.Bind = netip.AddrPortFrom(self, g.port)
 	o.Peers = func() []netip.AddrPort { return g.peers(cluster.FamilyOf(self)) }
@@ -139,19 +166,61 @@ func (g *gossip) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	here, stop := context.WithCancel(ctx)
+	defer stop()
 	g.members.Store(m)
-	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return m.Run(ctx) })
-	work.Go(func() error { return g.follow(ctx, m) })
-	work.Go(func() error { return g.tell(ctx) })
-	return work.Wait()
+	work, here := errgroup.WithContext(here)
+	work.Go(func() error { defer stop(); return m.Run(here) })
+	work.Go(func() error { return g.follow(here, m) })
+	work.Go(func() error { return g.tell(here) })
+	moved := false
+	work.Go(func() error {
+		if moved = g.stays(here, self); moved {
+			stop()
+		}
+		return nil
+	})
+	err = work.Wait()
+	if moved {
+		g.log.Info("gossip stops at an address", "address", self, "err", err)
+		return nil // what cannot be said from an address that is gone is no fault of ours
+	}
+	return err
 }
 
-// await returns our own address, by which the others know us.
-func (g *gossip) await(ctx context.Context) (netip.Addr, bool) {
+// stays returns when our address is another one, or is not ours alone, and with ctx.
+func (g *gossip) stays(ctx context.Context, self netip.Addr) (moved bool) {
 	for {
-		if self := g.address(); self.IsValid() && g.ready() {
-			if len(g.nodes()) > 1 {
+		if sleep(ctx, lookEvery); ctx.Err() != nil {
+			return false
+		}
+		now, problem := g.address()
+		if problem == "" && now == self || problem != "" && !now.IsValid() {
+			continue // a Node that has lost its address in the API may have it all the same
+		}
+		alive := g.Alive()
+		g.held.Store(nil)
+		if problem == "" {
+			g.held.Store(&alive)
+		}
+		g.settled.Store(false)
+		g.members.Store(nil)
+		poke(g.wake)
+		poke(g.rescuer)
+		return true
+	}
+}
+
+// await returns our own address, by which the others know us. It says what is in
+// the way.
+func (g *gossip) await(ctx context.Context, first bool) (netip.Addr, bool) {
+	for {
+		self, problem := g.address()
+		if g.ready() {
+			g.says(problem)
+		}
+		if problem == "" && g.ready() {
+			if first && len(g.nodes()) > 1 {
 				sleep(ctx, warmUp)
 			}
 			return self, ctx.Err() == nil
@@ -162,13 +231,43 @@ func (g *gossip) await(ctx context.Context) (netip.Addr, bool) {
 	}
 }
 
-func (g *gossip) address() netip.Addr {
-	for _, n := range g.nodes() {
-		if n.Name == g.options.Node && len(n.Addrs) > 0 {
-			return n.Addrs[0]
+// says tells a problem once, and that it is over.
+func (g *gossip) says(problem string) {
+	before := g.problem.Load()
+	switch {
+	case problem == "":
+		if g.problem.Store(nil); before != nil {
+			g.log.Info("gossip begins: the problem is over")
+		}
+	case before == nil || *before != problem:
+		g.problem.Store(&problem)
+		g.log.Error("gossip cannot begin", "problem", problem)
+		if g.told != nil {
+			g.told(problem)
 		}
 	}
-	return netip.Addr{}
+}
+
+// address is ours in the gossip, and why there is none, or none that we can use.
+// Two nodes with one address would each believe to be alone: neither takes part,
+// and so neither owns anything. A Node that is not ready may be left over from
+// before a machine got another name.
+func (g *gossip) address() (self netip.Addr, problem string) {
+	nodes := g.nodes()
+	i := slices.IndexFunc(nodes, func(n cluster.Node) bool { return n.Name == g.options.Node })
+	switch {
+	case i < 0:
+		return netip.Addr{}, "the cluster has no Node " + g.options.Node + " that this speaker knows"
+	case len(nodes[i].Addrs) == 0:
+		return netip.Addr{}, "the Node " + g.options.Node + " has no InternalIP in its status.addresses, by which other speakers could find this one: set the kubelet's --node-ip, or look at the cloud provider"
+	}
+	self = nodes[i].Addrs[0]
+	for _, n := range nodes {
+		if n.Name != g.options.Node && slices.Contains(n.Addrs, self) && (n.Ready || !nodes[i].Ready) {
+			return self, fmt.Sprintf("the Nodes %s and %s have the same InternalIP %s, so neither can be told from the other: give each kubelet its own --node-ip", g.options.Node, n.Name, self)
+		}
+	}
+	return self, ""
 }
 
 func (g *gossip) peers(f cluster.Family) (out []netip.AddrPort) {
@@ -196,14 +295,20 @@ func (g *gossip) follow(ctx context.Context, m *members.Members) error {
 				calm = time.After(settleFor)
 			}
 		case <-calm:
-			g.settled.Store(true)
+			g.settle()
 			calm = make(chan time.Time)
 		case <-alone:
-			g.settled.Store(true)
+			g.settle()
 		}
 		poke(g.wake)
 		poke(g.rescuer)
 	}
+}
+
+// settle says that what the gossip knows is the truth from now.
+func (g *gossip) settle() {
+	g.settled.Store(true)
+	g.held.Store(nil)
 }
 
 // tell has the others know what has changed with us.
@@ -249,6 +354,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // leave has the others take our addresses over while we still answer for them.
 func (g *gossip) leave(ctx context.Context) error {
+	g.left.Store(true)
 	m := g.members.Load()
 	if m == nil {
 		return nil

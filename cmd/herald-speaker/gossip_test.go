@@ -21,6 +21,7 @@ import (
 // talker is a gossip at 127.0.0.N, on a port that this process has to itself.
 type talker struct {
 	*gossip
+	problems       chan string
 	links          atomic.Pointer[[]net.HardwareAddr]
 	ready, rescues atomic.Bool
 	ended          chan error
@@ -28,18 +29,28 @@ type talker struct {
 
 func startTalker(t *testing.T, n, of int) *talker {
 	t.Helper()
-	s := &talker{ended: make(chan error, 1)}
+	return startTalkerOf(t, n, func() (nodes []cluster.Node) {
+		for i := 1; i <= of; i++ {
+			nodes = append(nodes, nodeAt(i, netip.AddrFrom4([4]byte{127, 0, 0, byte(i)})))
+		}
+		return nodes
+	})
+}
+
+func nodeAt(i int, addrs ...netip.Addr) cluster.Node {
+	return cluster.Node{Name: fmt.Sprintf("n%d", i), Ready: true, Addrs: addrs}
+}
+
+func startTalkerOf(t *testing.T, n int, nodes func() []cluster.Node) *talker {
+	t.Helper()
+	s := &talker{ended: make(chan error, 1), problems: make(chan string, 10)}
 	s.links.Store(&[]net.HardwareAddr{mac(n)})
 	log := slog.New(slog.NewTextHandler(t.Output(), nil)).With("self", n)
 	s.gossip = &gossip{
 		options: members.Options{Node: fmt.Sprintf("n%d", n), Key: bytes.Repeat([]byte("k"), members.KeySize), Log: log},
 		port:    uint16(20000 + os.Getpid()%20000),
-		nodes: func() (nodes []cluster.Node) {
-			for i := 1; i <= of; i++ {
-				nodes = append(nodes, cluster.Node{Name: fmt.Sprintf("n%d", i), Addrs: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, byte(i)})}})
-			}
-			return nodes
-		},
+		nodes:   nodes,
+		told:    func(p string) { s.problems <- p },
 		ready:   s.ready.Load,
 		wake:    make(chan struct{}, 1),
 		log:     log,

@@ -54,6 +54,10 @@ func newLayer2(o options, client *kube.Client, watcher snapshots, rescues func()
 		log:     log,
 		changed: make(chan struct{}, 1),
 		rescues: rescues,
+		told: func(problem string) {
+			// Like the kubelet, a Node's Events name it by its name.
+			client.Event(cluster.Ref{Kind: "Node", Name: o.node, UID: o.node}, kube.Warning, "GossipOff", problem)
+		},
 	}}
 	l.announcer, err = l2.New(l2.Options{
 		Log: log, Peer: l.gossip.Peer,

@@ -11,6 +11,7 @@ import (
 // nothing.
 type State struct {
 	Running   bool
+	Problem   string // why this node takes no part; empty: it does, or will soon
 	Encrypted bool
 	Self      string
 	Advertise netip.AddrPort
