@@ -48,6 +48,7 @@ func (st state) about(service string) state {
 	st.Forwarding.Outdated = ofServices(st.Forwarding.Outdated, sharers)
 	st.Forwarding.Weights = ofServices(st.Forwarding.Weights, sharers)
 	st.Flows.Addresses = only(st.Flows.Addresses, func(a share.Address) bool { return addrs[a.Addr] })
+	st.Flows.Warnings = only(st.Flows.Warnings, func(w share.Warning) bool { return !w.Addr.IsValid() || addrs[w.Addr] })
 	st.Flows.Verdicts = only(st.Flows.Verdicts, func(v share.Verdict) bool { return addrs[v.Addr] })
 	return st
 }

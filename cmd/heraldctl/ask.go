@@ -28,22 +28,21 @@ const (
 	askAtOnce = 20
 )
 
-// askNodes asks each of the nodes once: those that announce a Service for their BGP
-// sessions and for the flows that they have counted, and those that should rescue its
-// flows whether they do. What a router refuses or does, the kernel lacks, or the
-// speaker may not do, is known there alone.
-func askNodes(ctx context.Context, w io.Writer, client *kube.Client, q questions) {
-	nodes := slices.Clone(q.announcing)
-	for _, n := range q.rescuing {
-		if !slices.Contains(nodes, n) {
-			nodes = append(nodes, n)
-		}
+// askAtMost bounds how many nodes are asked of which nothing is expected.
+const askAtMost = 100
+
+// askNodes asks the speakers of nodes once each. What a router refuses or does, the
+// kernel lacks, the speaker may not do, or gossip and kube-proxy have told it, is known
+// there alone.
+func askNodes(ctx context.Context, client *kube.Client, q questions) []explain.Answer {
+	if len(q.nodes) == 0 {
+		return nil
 	}
-	if len(nodes) == 0 {
-		return
-	}
-	answers := askAll(ctx, client, nodes, q.service, answerTime)
-	explain.Decided(w, q.service, of(answers, q.announcing))
+	return askAll(ctx, client, q.nodes, q.service, answerTime)
+}
+
+// tellRest writes what the speakers say beside what they have decided.
+func tellRest(w io.Writer, q questions, answers []explain.Answer) {
 	explain.Sessions(w, of(answers, q.announcing))
 	explain.Shares(w, q.addrs, of(answers, q.announcing))
 	explain.Rescue(w, of(answers, q.rescuing))
@@ -54,10 +53,23 @@ type questions struct {
 	service              string       // namespace/name
 	addrs                []netip.Addr // that are announced by BGP
 	announcing, rescuing []string     // nodes
+	nodes                []string     // that are asked
 }
 
+// questionsAbout asks all nodes of a small cluster: also one that is not expected to
+// announce a Service may do so. Of a large one it asks those of which something is
+// expected.
 func questionsAbout(saved explain.Saved, key string) questions {
-	return questions{key, explain.AnnouncedAddrs(saved, key), explain.AnnouncingNodes(saved, key), explain.RescueNodes(saved, key)}
+	q := questions{service: key, addrs: explain.AnnouncedAddrs(saved, key), announcing: explain.AnnouncingNodes(saved, key), rescuing: explain.RescueNodes(saved, key)}
+	if len(explain.Addrs(saved, key)) == 0 {
+		return q
+	}
+	for _, n := range saved.Cluster.Nodes {
+		if len(saved.Cluster.Nodes) <= askAtMost || slices.Contains(q.announcing, n.Name) || slices.Contains(q.rescuing, n.Name) {
+			q.nodes = append(q.nodes, n.Name)
+		}
+	}
+	return q
 }
 
 // of are the answers of some of the nodes that were asked, in their order.

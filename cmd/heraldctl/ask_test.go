@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -175,7 +176,7 @@ flow rescue, as the nodes' speakers say:
   not known: n4: no speaker is there: kubectl -n herald-system describe daemonset -l app.kubernetes.io/name=herald,app.kubernetes.io/component=speaker
 `
 	var b strings.Builder
-	askNodes(t.Context(), &b, c, questions{"default/web", nil, []string{"n1", "n2", "n3", "n5"}, []string{"n1", "n2", "n4"}})
+	askAndTell(t, &b, c, []string{"n1", "n2", "n3", "n5"}, []string{"n1", "n2", "n4"})
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -185,15 +186,27 @@ flow rescue, as the nodes' speakers say:
 		}
 	}
 	b.Reset()
-	if askNodes(t.Context(), &b, nil, questions{}); b.String() != "" {
+	if askAndTell(t, &b, nil, nil, nil); b.String() != "" {
 		t.Errorf("no node is to be asked: %s", b.String())
 	}
+}
+
+// askAndTell asks all of the nodes, and writes what they say.
+func askAndTell(t *testing.T, b *strings.Builder, c *kube.Client, announcing, rescuing []string) {
+	t.Helper()
+	q := questions{service: "default/web", announcing: announcing, rescuing: rescuing, nodes: announcing}
+	for _, n := range rescuing {
+		if !slices.Contains(announcing, n) {
+			q.nodes = append(q.nodes, n)
+		}
+	}
+	tellRest(b, q, askNodes(t.Context(), c, q))
 }
 
 func TestNodesAreNotAskedWithoutTheRightToListPods(t *testing.T) {
 	c := clientOf(t, fails(403, metav1.StatusReasonForbidden, "pods is forbidden"))
 	var b strings.Builder
-	askNodes(t.Context(), &b, c, questions{"default/web", nil, []string{"n1", "n2"}, []string{"n1", "n2"}})
+	askAndTell(t, &b, c, []string{"n1", "n2"}, []string{"n1", "n2"})
 	if want := "\n  not known: n1, n2: you may not list pods in the namespace herald-system\n"; strings.Count(b.String(), want) != 2 {
 		t.Errorf("got %s", b.String())
 	}
@@ -216,7 +229,7 @@ func TestManyNodesAreAsked(t *testing.T) {
 		}})
 	}
 	var b strings.Builder
-	askNodes(t.Context(), &b, serve(t, pods...), questions{"default/web", nil, nodes, nodes})
+	askAndTell(t, &b, serve(t, pods...), nodes, nodes)
 	all := strings.Join(nodes, ", ") + "\n"
 	if !strings.HasSuffix(b.String(), "\n  on: "+all) || !strings.Contains(b.String(), "\n  established: "+all) {
 		t.Errorf("got %s", b.String())

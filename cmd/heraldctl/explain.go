@@ -18,20 +18,20 @@ import (
 
 const explainHelp = `SERVICE is namespace/name, or a name in the namespace default.
 
-It runs the allocator's and every node's own decision again: which address the
-Service has and why, which nodes announce it with which weight, and why the
-others are silent. It reads the cluster through a kubeconfig, or a file that
-heraldctl snapshot wrote. The weights shown are exact; a speaker may hold a
-change back for a while (bgp.weights in the configuration).
+It says which address the Service has and why, which nodes announce it with which
+weight, and why the others are silent. It reads the cluster through a kubeconfig,
+or a file that heraldctl snapshot wrote.
+
+What a node's own speaker says counts. The speakers are asked through the API
+server, for which you need the right to list pods and to get pods/proxy in Herald's
+namespace: what they have decided and announce, their BGP sessions, the new flows
+that they have counted, judged beside the weights, and whether flow rescue is on.
+Of a node whose speaker does not answer, "expected" is what it should do, by the
+allocator's and the speakers' own rules run again; so is all of a snapshot. Of more
+than 100 nodes only those are asked of which something is expected.
 
 Of a Service with externalTrafficPolicy Local every node's kube-proxy is asked,
 too, how many ready endpoints it has there. That is the weight if all is well.
-
-The speaker of every node that announces the Service is asked for its BGP
-sessions, for the new flows that it has counted, which are then judged beside the
-weights, and where flow rescue is set, whether it is on there, and why not. The
-API server passes the question on. For that you need the right to list pods and
-to get pods/proxy in Herald's namespace; without it those answers are missing.
 
   --kubeconfig FILE   default $KUBECONFIG, else ~/.kube/config
   --namespace NAME    of Herald's own objects; default herald-system
@@ -104,18 +104,22 @@ func runExplain(ctx context.Context, std streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := explain.Service(std.out, saved, key); err != nil {
-		return err
-	}
 	q := questionsAbout(saved, key)
 	if client == nil {
+		if err := explain.Service(std.out, saved, key, nil); err != nil {
+			return err
+		}
 		explain.NotAsked(std.out, q.announcing, q.rescuing)
 		return nil
+	}
+	answers := askNodes(ctx, client, q)
+	if err := explain.Service(std.out, saved, key, answers); err != nil {
+		return err
 	}
 	if err := crossCheck(ctx, std.out, saved.Cluster, key); err != nil {
 		return err
 	}
-	askNodes(ctx, std.out, client, q)
+	tellRest(std.out, q, answers)
 	return nil
 }
 

@@ -23,7 +23,7 @@ type Answer struct {
 // State is what is looked at of a speaker's /state.
 type State struct {
 	ConfigError, Error string
-	Table              struct{ Decisions []Decision }
+	Table              Table
 	Peers              []Peer
 	Rescue             *Rescuing // nil: its version has no flow rescue
 	Flows              *Flows    // nil: its version counts none
@@ -35,12 +35,16 @@ type Flows struct {
 	Warnings []share.Warning
 }
 
-// Decision is a speaker's own about one address.
-type Decision struct {
-	Service        string
-	Addr           netip.Addr
-	Announce       bool
-	Reason, Detail string
+// Table is what the speaker has decided, and announces.
+type Table struct {
+	Decisions []plan.Decision
+	Routes    []Route
+}
+
+// Route is what one peer gets.
+type Route struct {
+	Prefix netip.Prefix
+	Weight uint32
 }
 
 // Peer is a BGP session in the speaker's words.
@@ -50,34 +54,6 @@ type Peer struct{ Name, State, LastError, Withheld string }
 type Rescuing struct {
 	On  bool
 	Why string
-}
-
-// Decided writes what the speakers have decided otherwise than the cluster lets one
-// expect, since they know of their nodes what nobody else does.
-func Decided(w io.Writer, service string, answers []Answer) {
-	var facts []fact
-	for _, a := range answers {
-		for _, d := range a.State.Table.Decisions {
-			if d.Service == service && ownKnowledge(plan.Reason(d.Reason)) {
-				what := d.Addr.String() + " silent, " + d.Reason
-				if d.Announce {
-					what = d.Addr.String() + " announced, but " + d.Reason
-				}
-				facts = append(facts, fact{0, what, d.Detail, a.Node, ""})
-			}
-		}
-	}
-	write(w, "known to the nodes alone", facts)
-}
-
-// ownKnowledge are the Reasons that the cluster's objects do not tell.
-func ownKnowledge(r plan.Reason) bool {
-	switch r {
-	case plan.NotForwarding, plan.RulesOutdated, plan.WithdrawalHeld, plan.SpeakerLeaving, plan.NoUsableLink, plan.Layer2Off:
-		return true
-	default:
-		return false
-	}
 }
 
 // Sessions writes which nodes have all their BGP sessions, and what the others
@@ -127,15 +103,17 @@ func (a Answer) unknown() fact {
 	return fact{unknownRank, "not known", a.Unknown, a.Node, a.Pod}
 }
 
+// up tells whether the peer gets all that it should.
+func (p Peer) up() bool { return p.State == "Established" && p.Withheld == "" }
+
 func (a Answer) sessions() (facts []fact) {
-	up := func(p Peer) bool { return p.State == "Established" && p.Withheld == "" }
 	switch {
 	case a.Unknown != "":
 		return []fact{a.unknown()}
 	case len(a.State.Peers) == 0:
 		why := cmp.Or(a.State.ConfigError, a.State.Error, "the speaker has none yet")
 		return []fact{{3, "none", why, a.Node, ""}}
-	case !slices.ContainsFunc(a.State.Peers, func(p Peer) bool { return !up(p) }):
+	case !slices.ContainsFunc(a.State.Peers, func(p Peer) bool { return !p.up() }):
 		return []fact{{0, "established", "", a.Node, ""}}
 	}
 	for _, p := range a.State.Peers {

@@ -2,7 +2,6 @@ package explain_test
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -88,31 +87,5 @@ func TestALargeClusterOfOneMindIsOneLine(t *testing.T) {
 	explain.Rescue(&b, answers)
 	if n := strings.Count(b.String(), "\n"); n != 3 { // an empty one and the heading before it
 		t.Errorf("%d lines:\n%s", n, b.String())
-	}
-}
-
-func TestWhatOnlyTheNodesKnow(t *testing.T) {
-	a := netip.MustParseAddr("192.0.2.1")
-	with := func(node string, decisions ...explain.Decision) explain.Answer {
-		x := explain.Answer{Node: node}
-		x.State.Table.Decisions = decisions
-		return x
-	}
-	var b strings.Builder
-	explain.Decided(&b, "default/web", []explain.Answer{
-		with("n1", explain.Decision{"default/web", a, true, "Announced", ""}),
-		with("n2", explain.Decision{"default/web", a, false, "NotForwarding", "kube-proxy sleeps"}, explain.Decision{"default/other", a, false, "NotForwarding", ""}),
-		with("n3", explain.Decision{"default/web", a, false, "NoReadyEndpointOnNode", ""}),
-		with("n4", explain.Decision{"default/web", a, true, "RulesOutdated", "kube-proxy is dead"}),
-		with("n5", explain.Decision{"default/web", a, false, "NotForwarding", "kube-proxy sleeps"}),
-		{Node: "n6", Unknown: "no answer"},
-	})
-	const want = `
-known to the nodes alone, as the nodes' speakers say:
-  192.0.2.1 silent, NotForwarding: n2, n5: kube-proxy sleeps
-  192.0.2.1 announced, but RulesOutdated: n4: kube-proxy is dead
-`
-	if diff := cmp.Diff(want, b.String()); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

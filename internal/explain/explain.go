@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/heraldlb/herald/allocator/assign"
 	"github.com/heraldlb/herald/internal/cluster"
@@ -29,9 +28,10 @@ type Saved struct {
 // ErrNotFound says that the cluster has no such Service.
 var ErrNotFound = errors.New("no such Service")
 
-// Service writes all that Herald would decide about one Service, given as
-// namespace/name.
-func Service(w io.Writer, in Saved, key string) error {
+// Service writes what becomes of one Service, given as namespace/name. What a node's
+// speaker says of itself counts; of a node that has not answered it writes what is to
+// be expected, and says so. Without any answers all is expected.
+func Service(w io.Writer, in Saved, key string, answers []Answer) error {
 	svc, err := find(in.Cluster.Services, key)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func Service(w io.Writer, in Saved, key string) error {
 	allocation(w, c, in.Cluster.Services, svc)
 	near := cluster.Snapshot{Services: sharers(in.Cluster.Services, svc), Nodes: in.Cluster.Nodes}
 	for _, a := range svc.Ingress {
-		address(w, c, near, key, a)
+		address(w, c, near, key, a, answers)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func list(addrs []netip.Addr) string {
 }
 
 // address is every node's decision about one address.
-func address(w io.Writer, c *config.Config, snapshot cluster.Snapshot, key string, a netip.Addr) {
+func address(w io.Writer, c *config.Config, snapshot cluster.Snapshot, key string, a netip.Addr, answers []Answer) {
 	var rows []row
 	var all peers
 	var ports []string
@@ -155,7 +155,7 @@ func address(w io.Writer, c *config.Config, snapshot cluster.Snapshot, key strin
 		t := plan.Compute(in)
 		for _, d := range t.Decisions {
 			if d.Service == key && d.Addr == a {
-				rows = append(rows, row{n.Name, d})
+				rows = append(rows, told(n.Name, d, answers))
 				pool = cmp.Or(d.Pool, pool)
 			}
 		}
@@ -177,11 +177,6 @@ func address(w io.Writer, c *config.Config, snapshot cluster.Snapshot, key strin
 // gateways stand for the nodes' default routes, which the cluster does not know.
 var gateways = map[cluster.Family]netip.Addr{
 	cluster.IPv4: netip.IPv4Unspecified(), cluster.IPv6: netip.IPv6Unspecified(),
-}
-
-type row struct {
-	node string
-	plan.Decision
 }
 
 // peers are those of all nodes.
@@ -212,60 +207,4 @@ func where(s plan.Session) string {
 	default:
 		return s.Address.String()
 	}
-}
-
-func table(w io.Writer, rows []row) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	remedies := map[plan.Reason]bool{}
-	for _, r := range rows {
-		if r.Draining {
-			fmt.Fprintf(tw, "  %s\tdrains\tweight %d\t%s\n", r.node, r.Weight, why(r.Decision))
-			remedies[r.Reason] = true
-			continue
-		}
-		if r.Announce {
-			fmt.Fprintf(tw, "  %s\tannounces\tweight %d\t%s of the traffic%s\n", r.node, r.Weight, portion(r.Decision), atLayer2(r.Decision))
-			continue
-		}
-		if r.Claim {
-			fmt.Fprintf(tw, "  %s\tanswers\t-\tall of the traffic: it owns the address at layer 2\n", r.node)
-			continue
-		}
-		fmt.Fprintf(tw, "  %s\tsilent\t-\t%s\n", r.node, why(r.Decision))
-		remedies[r.Reason] = true
-	}
-	_ = tw.Flush() // w's errors are its owner's to see
-	if i := slices.IndexFunc(rows, func(r row) bool { return r.Claim }); i >= 0 {
-		fmt.Fprintf(w, "  That takes every node to be alive and its links to be usable; /state of the speaker on %s knows.\n", rows[i].node)
-	}
-	for _, r := range plan.Reasons() {
-		if remedies[r] {
-			fmt.Fprintf(w, "  %s: %s\n", r, r.Remedy())
-		}
-	}
-}
-
-func why(d plan.Decision) string {
-	if d.Detail == "" {
-		return string(d.Reason)
-	}
-	return string(d.Reason) + ": " + d.Detail
-}
-
-// atLayer2 is what a node does for an address beside its routes.
-func atLayer2(d plan.Decision) string {
-	if d.Claim {
-		return "; it owns the address at layer 2"
-	}
-	return ""
-}
-
-// portion is the part of the connections that a router which honours the weights
-// sends to this node.
-func portion(d plan.Decision) string {
-	var sum uint64
-	for _, n := range d.Nodes {
-		sum += uint64(n.Weight)
-	}
-	return fmt.Sprintf("%.1f %%", 100*float64(d.Weight)/float64(sum))
 }

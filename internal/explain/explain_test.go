@@ -187,17 +187,17 @@ func TestWithoutAcceptedConfiguration(t *testing.T) {
 }
 
 func TestUnknownService(t *testing.T) {
-	err := explain.Service(&strings.Builder{}, saved(), "default/wants")
+	err := explain.Service(&strings.Builder{}, saved(), "default/wants", nil)
 	if !errors.Is(err, explain.ErrNotFound) || !strings.Contains(err.Error(), "did you mean team-a/wants?") {
 		t.Errorf("got %v", err)
 	}
 }
 
 // text replaces the hash, which changes with every new default.
-func text(t *testing.T, s explain.Saved, key string) string {
+func text(t *testing.T, s explain.Saved, key string, answers ...explain.Answer) string {
 	t.Helper()
 	var b strings.Builder
-	if err := explain.Service(&b, s, key); err != nil {
+	if err := explain.Service(&b, s, key, answers); err != nil {
 		t.Fatal(err)
 	}
 	out := b.String()

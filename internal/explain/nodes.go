@@ -43,6 +43,15 @@ func AnnouncedAddrs(in Saved, key string) (addrs []netip.Addr) {
 	return addrs
 }
 
+// Addrs are the addresses that a Service of ours has.
+func Addrs(in Saved, key string) []netip.Addr {
+	c, _, svc := about(in, key)
+	if c == nil {
+		return nil
+	}
+	return svc.Ingress
+}
+
 // RescueNodes are the nodes that must rescue flows of a Service, or may be asked
 // for them. Whether they do so the cluster does not tell: ask them.
 func RescueNodes(in Saved, key string) []string {

@@ -129,7 +129,9 @@ func (s *Server) state(w http.ResponseWriter, r *http.Request) {
 	out := &patient{w: w, control: http.NewResponseController(w), until: time.Now().Add(readAtMost)}
 	b := bufio.NewWriterSize(out, stateBuffer)
 	w.Header().Set("Content-Type", "application/json")
-	err := newStream(b).value(reflect.ValueOf(s.options.State(r)))
+	text := newStream(b)
+	text.all = r.URL.Query().Has("service") // programs read it, and it is short
+	err := text.value(reflect.ValueOf(s.options.State(r)))
 	switch {
 	case err == nil:
 		_ = b.WriteByte('\n')

@@ -19,12 +19,13 @@ const longList = 8
 // stream writes a value as encoding/json would, indented, but element by element:
 // a state of 10,000 Services never is in memory as text.
 //
-// A list that was written before is not written again: many Services share one list
-// of all nodes. Instead there is a list with one element, such as
+// A list that was written before is not written again, unless all is to be whole: many
+// Services share one list of all nodes. Instead there is a list with one element, such as
 //
 //	[{"As": "Table.Decisions[0].Nodes"}]
 type stream struct {
 	w    *bufio.Writer
+	all  bool     // every list is whole
 	path []string // of what is being written
 	same map[identity]string
 	text map[uint64]string // where a text was written, by its hash
@@ -171,7 +172,7 @@ func keyText(k reflect.Value) (string, error) {
 }
 
 func (s *stream) list(v reflect.Value) error {
-	if v.Len() >= longList {
+	if !s.all && v.Len() >= longList {
 		if where, ok, err := s.before(v); err != nil {
 			return err
 		} else if ok {

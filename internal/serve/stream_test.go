@@ -183,3 +183,16 @@ func get(t *testing.T, url string) int {
 	_, _ = io.Copy(io.Discard, r.Body)
 	return r.StatusCode
 }
+
+// Programs ask about one Service. They need not follow references.
+func TestAStateAboutOneServiceIsWhole(t *testing.T) {
+	nodes := make([]share, longList)
+	s := New(Options{State: func(*http.Request) any { return map[string][]share{"A": nodes, "B": nodes} }})
+	for query, refers := range map[string]bool{"": true, "?service=default/web": false} {
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/state"+query, nil))
+		if got := strings.Contains(w.Body.String(), `"As"`); got != refers || w.Code != http.StatusOK {
+			t.Errorf("%q: %d, %s", query, w.Code, w.Body)
+		}
+	}
+}
