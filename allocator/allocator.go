@@ -178,7 +178,7 @@ func (t *term) step(ctx context.Context) (retry time.Time) {
 	}
 	begin := time.Now()
 	services := t.writes.overlay(snap.Services)
-	result := assign.Compute(t.judge.config, services)
+	result := assign.Compute(t.judge.config, services, snap.Nodes)
 	t.writes.want(snap.Services, t.writes.explain(t.judge.explain(result.Assignments)))
 	t.took = time.Since(begin)
 	t.report(result)

@@ -113,6 +113,11 @@ func (j *judge) faults() config.Problems {
 // examine finds out whether the ConfigMap holds a valid configuration.
 func (j *judge) examine(cm cluster.ConfigMap, exists bool) {
 	c, warnings, problems := j.read(cm, exists)
+	if c != nil {
+		snap, _ := j.Source.Snapshot()
+		faults, more := clashes(c, j.config, snap)
+		problems, warnings = faults, append(more, warnings...)
+	}
 	// Who leads anew repeats nothing that the one before has said.
 	j.news = j.news || len(j.problems) > 0 || j.stuck != "" || j.looked && !slices.Equal(j.warnings, warnings)
 	j.problems, j.warnings, j.stuck = problems, warnings, ""

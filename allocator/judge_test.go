@@ -3,6 +3,7 @@ package allocator
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -276,4 +277,61 @@ func TestAConfigurationThatCannotBePublishedIsAFault(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "too large: with all defaults written out it has ") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// What a pool must not hold shows in the cluster only.
+func TestAPoolThatHoldsWhatTheClusterHas(t *testing.T) {
+	nodes := []cluster.Node{
+		{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("10.77.0.11")}, External: []netip.Addr{netip.MustParseAddr("203.0.113.1")}},
+		{Name: "n2", Addrs: []netip.Addr{netip.MustParseAddr("10.77.0.12")}, PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.2.0/24")}},
+	}
+	for ranges, want := range map[string]string{
+		"10.77.0.8/29":          "pools[0].ranges: pool public holds 10.77.0.11, an address of node n1; take it out of the pool",
+		"203.0.113.0/24":        "pools[0].ranges: pool public holds 203.0.113.1, an address of node n1; take it out of the pool",
+		"10.244.0.0/16":         "pools[0].ranges: pool public holds 10.244.2.0, which is in 10.244.2.0/24, the network of the pods on node n2; take it out of the pool",
+		"10.244.2.128/25":       "pools[0].ranges: pool public holds 10.244.2.128, which is in 10.244.2.0/24, the network of the pods on node n2; take it out of the pool",
+		"10.96.0.0/24":          "pools[0].ranges: pool public holds 10.96.0.1, the cluster IP of Service default/a, and so the cluster's network of Services; take it out of the pool",
+		"10.77.0.13-10.77.0.20": "",
+	} {
+		t.Run(ranges, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(pool("192.0.2.1/32"))
+				w.nodes = nodes
+				w.create("a")
+				w.edit(func(all *[]cluster.Service) { (*all)[0].ClusterIPs = []netip.Addr{netip.MustParseAddr("10.96.0.1")} })
+				a, stop := w.lead(t)
+				defer stop()
+				synctest.Wait()
+				w.configure(pool("192.0.2.1/32", ranges))
+				synctest.Wait()
+				if got := strings.Join(a.State().ConfigProblems, "\n"); got != want {
+					t.Errorf("got %s", got)
+				}
+				if want != "" && w.eventsWith("Warning ConfigurationBroken herald-system/herald "+want) != 1 {
+					t.Errorf("Events %q", w.events)
+				}
+			})
+		})
+	}
+}
+
+// A Node that joins with an address of a pool in force gets no competition, and the
+// configuration can still be changed.
+func TestANodeThatJoinsWithAnAddressOfAPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(pool("10.77.0.10-10.77.0.12"))
+		w.create("a")
+		a, stop := w.lead(t)
+		defer stop()
+		want(t, w, "a 10.77.0.10 Allocated")
+		w.set(func() { w.nodes = []cluster.Node{{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("10.77.0.11")}}} })
+		w.create("b")
+		want(t, w, "a 10.77.0.10 Allocated", "b 10.77.0.12 Allocated")
+		w.configure(pool("10.77.0.10-10.77.0.13"))
+		w.create("c")
+		want(t, w, "a 10.77.0.10 Allocated", "b 10.77.0.12 Allocated", "c 10.77.0.13 Allocated")
+		if got := a.State().ConfigWarnings; len(got) != 1 || !strings.Contains(got[0], "an address of node n1") {
+			t.Errorf("warnings %q", got)
+		}
+	})
 }

@@ -26,6 +26,7 @@ type world struct {
 	wake     chan struct{}
 	truth    []cluster.Service
 	shown    []cluster.Service
+	nodes    []cluster.Node
 	lagging  bool // shown does not follow truth
 	synced   bool
 	config   *cluster.ConfigMap
@@ -134,7 +135,7 @@ func (w *world) Wake() <-chan struct{} { return w.wake }
 func (w *world) Snapshot() (cluster.Snapshot, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return cluster.Snapshot{Services: w.shown}, w.synced
+	return cluster.Snapshot{Services: w.shown, Nodes: w.nodes}, w.synced
 }
 
 func (w *world) ConfigMap() (cluster.ConfigMap, bool) {

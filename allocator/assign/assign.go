@@ -49,11 +49,12 @@ type PoolUsage struct {
 //	the others
 //
 // each by creation time, then by key. c is nil while no configuration has been
-// accepted; holders keep their addresses then, and nothing is handed out.
-func Compute(c *config.Config, services []cluster.Service) Result {
+// accepted; holders keep their addresses then, and nothing is handed out. The
+// addresses of nodes are nobody else's.
+func Compute(c *config.Config, services []cluster.Service, nodes []cluster.Node) Result {
 	ledger := newLedger(c, len(services))
 	a := allocation{config: c, ledger: ledger, pools: ledger.pools}
-	a.keep(services)
+	a.keep(services, nodes)
 	if c != nil {
 		a.settle()
 	}
@@ -70,10 +71,14 @@ type allocation struct {
 }
 
 // keep enters what the Services have already, before anything is handed out.
-func (a *allocation) keep(services []cluster.Service) {
-	var foreign []*claim
+func (a *allocation) keep(services []cluster.Service, nodes []cluster.Node) {
+	foreign := ofNodes(nodes)
 	for i := range services {
-		switch svc := &services[i]; {
+		svc := &services[i]
+		if len(svc.ExternalIPs) > 0 {
+			foreign = append(foreign, external(svc))
+		}
+		switch {
 		case !svc.LoadBalancer:
 		case svc.Deleting:
 			// A finalizer may keep it for long, and as long as it is there kube-proxy
@@ -105,6 +110,22 @@ func (a *allocation) keep(services []cluster.Service) {
 	for _, c := range foreign {
 		a.keepForeign(c)
 	}
+}
+
+// external is the claim of a Service, of any type, to its spec.externalIPs.
+func external(svc *cluster.Service) *claim {
+	s := &cluster.Service{Namespace: svc.Namespace, Name: svc.Name, Created: svc.Created, Ingress: svc.ExternalIPs}
+	return &claim{svc: s, key: svc.Key(), what: "is in spec.externalIPs of " + svc.Key()}
+}
+
+// ofNodes is what belongs to the nodes themselves. A Service that had such an address
+// would draw the node's own traffic, its BGP sessions first.
+func ofNodes(nodes []cluster.Node) (all []*claim) {
+	for _, n := range nodes {
+		s := &cluster.Service{Name: n.Name, Ingress: slices.Concat(n.Addrs, n.External)}
+		all = append(all, &claim{svc: s, key: n.Name, what: "is an address of node " + n.Name})
+	}
+	return all
 }
 
 func byAge(x, y *claim) int {
@@ -148,7 +169,7 @@ func (a *allocation) shadow(c *claim) *claim {
 func (a *allocation) keepForeign(c *claim) {
 	for _, addr := range c.svc.Ingress {
 		addr = addr.Unmap()
-		if addr.IsValid() {
+		if addr.IsValid() && !a.ledger.isOwn(addr, c) {
 			a.ledger.take(addr, c)
 		}
 	}

@@ -902,6 +902,51 @@ func TestStatusesOfOthers(t *testing.T) {
 	})
 }
 
+func TestAddressesThatAreNobodysToGive(t *testing.T) {
+	check(t, []row{
+		{"the anycast address of a subnet's routers, at layer 2", `
+			pool p 2001:db8::/64 l2
+			pool q 2001:db8:1::/64
+			pool r 2001:db8:2::10/124 l2 auto=false
+			pool s 2001:db8:3::4/127 l2 auto=false
+			svc a/1 families=6
+			svc a/2 families=6 pool=q
+			svc a/3 families=6 ips=2001:db8::
+			svc a/4 families=6 pool=r
+			svc a/5 families=6 pool=s
+		`, `
+			a/1 2001:db8::1 Allocated
+			a/2 2001:db8:1:: Allocated
+			a/3 2001:db8:: Allocated
+			a/4 2001:db8:2::11 Allocated
+			a/5 2001:db8:3::4 Allocated
+		`},
+		{"externalIPs of a Service of any type", `
+			pool p 192.0.2.0/29
+			svc a/1 type=ClusterIP external=192.0.2.0
+			svc a/2
+			svc a/3 ips=192.0.2.0
+			svc a/4 external=192.0.2.5 ips=192.0.2.5 has=192.0.2.5
+		`, `
+			a/2 192.0.2.1 Allocated
+			a/3 AddressInUse
+			a/4 192.0.2.5 Allocated
+		`},
+		{"nodes' own addresses, but who has one keeps it", `
+			pool p 192.0.2.0/29
+			node n1 192.0.2.0,192.0.2.2
+			node n2 192.0.2.1
+			svc a/1
+			svc a/2 ips=192.0.2.2
+			svc a/3 has=192.0.2.1
+		`, `
+			a/1 192.0.2.3 Allocated
+			a/2 AddressInUse
+			a/3 192.0.2.1 Allocated
+		`},
+	})
+}
+
 // The message of a clash names what clashes, and who.
 func TestWhyAnAddressIsNotToBeHad(t *testing.T) {
 	for desc, tt := range map[string]struct{ given, want string }{
@@ -930,6 +975,16 @@ func TestWhyAnAddressIsNotToBeHad(t *testing.T) {
 			svc a/1 class=example.com/x has=192.0.2.3
 			svc a/x ips=192.0.2.3
 		`, "192.0.2.3 is in use by a/1, which is not Herald's; "},
+		"it is a node's": {`
+			pool p 192.0.2.0/29
+			node n1 192.0.2.3
+			svc a/x ips=192.0.2.3
+		`, "192.0.2.3 is an address of node n1; "},
+		"it is an external IP": {`
+			pool p 192.0.2.0/29
+			svc a/1 type=ClusterIP external=192.0.2.3
+			svc a/x ips=192.0.2.3
+		`, "192.0.2.3 is in spec.externalIPs of a/1; "},
 		"the older has the port": {`
 			pool p 192.0.2.0/32
 			svc a/1 at=1 key=k ports=443 has=192.0.2.0

@@ -16,6 +16,7 @@ type claim struct {
 	theirs  bool   // the ingress is another controller's
 	slots   []slot // one per wanted family, in the order of spec.ipFamilies
 	fault   fault  // of the Service as a whole
+	what    string // of a claim that is no Service's status: what the address is
 }
 
 // slot is the place for one address of a claim.

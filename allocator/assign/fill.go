@@ -99,6 +99,9 @@ func (a *allocation) explicit(c *claim, want netip.Addr) (netip.Addr, fault) {
 func (l *ledger) whyNot(addr netip.Addr, c *claim) string {
 	all, u := l.conflicts(addr, c), l.uses[addr]
 	oldest := slices.MinFunc(all, byAge)
+	if oldest.what != "" {
+		return fmt.Sprintf("%s %s", addr, oldest.what)
+	}
 	who := oldest.key
 	if len(all) > 1 {
 		who += fmt.Sprintf(" and %d more", len(all)-1)

@@ -18,12 +18,14 @@ import (
 //	pool public 192.0.2.0/30 2001:db8::/126 priority=1 auto=false buggy across namespaces=a,b app=web
 //	svc a/web at=3 has=192.0.2.1 by=metallb ips=192.0.2.2 pool=public key=k ports=80,udp/53 families=46 policy=Prefer
 //
+// "node n1 192.0.2.9" is a node and its addresses.
 // A line "nothing configured" stands for no configuration at all. at is the
 // creation time in seconds; without it, a Service is as old as its line is high. by is
 // the field manager whose status it is, if it is not Herald.
 type situation struct {
 	config   *config.Config
 	services []cluster.Service
+	nodes    []cluster.Node
 }
 
 func read(t *testing.T, text string) situation {
@@ -37,10 +39,12 @@ func read(t *testing.T, text string) situation {
 			s.config.Pools = append(s.config.Pools, readPool(t, words[1:]))
 		case words[0] == "svc":
 			s.services = append(s.services, readService(t, i, words[1:]))
+		case words[0] == "node":
+			s.nodes = append(s.nodes, cluster.Node{Name: words[1], Addrs: addrs(words[2])})
 		case strings.TrimSpace(line) == "nothing configured":
 			s.config = nil
 		default:
-			t.Fatalf("line %q: starts with neither pool nor svc", line)
+			t.Fatalf("line %q: starts with neither pool, svc nor node", line)
 		}
 	}
 	return s
@@ -58,6 +62,8 @@ func readPool(t *testing.T, words []string) config.Pool {
 			p.AutoAssign = value != "false"
 		case "buggy":
 			p.AvoidBuggyIPs = true
+		case "l2":
+			p.L2 = true
 		case "across":
 			p.SharingAcross = true
 		case "namespaces":
@@ -109,12 +115,13 @@ func readService(t *testing.T, line int, words []string) cluster.Service {
 }
 
 var serviceWords = map[string]func(*testing.T, *cluster.Service, string){
-	"at":   func(t *testing.T, s *cluster.Service, v string) { s.Created = second(number(t, v)) },
-	"has":  func(_ *testing.T, s *cluster.Service, v string) { s.Ingress = addrs(v) },
-	"by":   func(_ *testing.T, s *cluster.Service, v string) { s.StatusOf = v },
-	"host": func(_ *testing.T, s *cluster.Service, _ string) { s.Adorned = true },
-	"ips":  func(_ *testing.T, s *cluster.Service, v string) { s.Annotations[cluster.AnnotationAddresses] = v },
-	"pool": func(_ *testing.T, s *cluster.Service, v string) { s.Annotations[cluster.AnnotationPool] = v },
+	"at":       func(t *testing.T, s *cluster.Service, v string) { s.Created = second(number(t, v)) },
+	"has":      func(_ *testing.T, s *cluster.Service, v string) { s.Ingress = addrs(v) },
+	"by":       func(_ *testing.T, s *cluster.Service, v string) { s.StatusOf = v },
+	"host":     func(_ *testing.T, s *cluster.Service, _ string) { s.Adorned = true },
+	"external": func(_ *testing.T, s *cluster.Service, v string) { s.ExternalIPs = addrs(v) },
+	"ips":      func(_ *testing.T, s *cluster.Service, v string) { s.Annotations[cluster.AnnotationAddresses] = v },
+	"pool":     func(_ *testing.T, s *cluster.Service, v string) { s.Annotations[cluster.AnnotationPool] = v },
 	"key": func(_ *testing.T, s *cluster.Service, v string) {
 		s.Annotations[cluster.AnnotationSharingKey] = strings.ReplaceAll(v, "_", "\n")
 	},
@@ -196,4 +203,4 @@ func long(r Result) string {
 	return b.String()
 }
 
-func compute(s situation) Result { return Compute(s.config, s.services) }
+func compute(s situation) Result { return Compute(s.config, s.services, s.nodes) }

@@ -127,6 +127,13 @@ func (l *ledger) conflicts(addr netip.Addr, c *claim) []*claim {
 	return all
 }
 
+// isOwn tells whether the Service of a claim has the address by another claim, such
+// as one whose spec.externalIPs names it as well.
+func (l *ledger) isOwn(addr netip.Addr, c *claim) bool {
+	u := l.uses[addr]
+	return u != nil && slices.ContainsFunc(u.claims, func(x *claim) bool { return x.key == c.key })
+}
+
 // take makes c a user of an address.
 func (l *ledger) take(addr netip.Addr, c *claim) {
 	u := l.uses[addr]

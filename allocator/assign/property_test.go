@@ -184,7 +184,7 @@ func TestOnlyTheYoungerLoses(t *testing.T) {
 
 // applied is the situation after the statuses have been written.
 func applied(s situation, r Result) situation {
-	next := situation{s.config, slices.Clone(s.services)}
+	next := situation{s.config, slices.Clone(s.services), s.nodes}
 	byKey := map[string]Assignment{}
 	for _, a := range r.Assignments {
 		byKey[a.Service] = a
@@ -234,7 +234,7 @@ func TestOnceIsEnough(t *testing.T) {
 		if third := compute(applied(after, second)); !reflect.DeepEqual(second, third) {
 			t.Errorf("the third time:\n%s", long(third))
 		}
-		restarted := Compute(nil, applied(after, second).services)
+		restarted := Compute(nil, applied(after, second).services, nil)
 		for i, a := range restarted.Assignments {
 			if b := second.Assignments[i]; a.Allocated && (!slices.Equal(a.Addrs, b.Addrs) || a.Message != b.Message) {
 				t.Errorf("without a configuration: %+v", a)
@@ -245,7 +245,7 @@ func TestOnceIsEnough(t *testing.T) {
 
 func TestOrderOfInputIsIrrelevant(t *testing.T) {
 	forRandom(t, func(t *testing.T, s situation, r *rand.Rand) {
-		shuffled := situation{s.config, slices.Clone(s.services)}
+		shuffled := situation{s.config, slices.Clone(s.services), s.nodes}
 		r.Shuffle(len(shuffled.services), func(i, j int) {
 			shuffled.services[i], shuffled.services[j] = shuffled.services[j], shuffled.services[i]
 		})

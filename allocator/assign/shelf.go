@@ -81,6 +81,4 @@ func (s *shelf) lowestAhead() netip.Addr {
 
 // keepsBack tells whether an address of the shelf is only for those who ask for
 // it.
-func (s *shelf) keepsBack(a netip.Addr) bool {
-	return s.pool.AvoidBuggyIPs && !s.pool.Usable(a)
-}
+func (s *shelf) keepsBack(a netip.Addr) bool { return s.pool.KeepsBack(a) }

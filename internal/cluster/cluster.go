@@ -76,6 +76,8 @@ type Service struct {
 	Families       []Family     // spec.ipFamilies, in order
 	FamilyPolicy   FamilyPolicy // spec.ipFamilyPolicy
 	LoadBalancerIP string       // spec.loadBalancerIP, as written
+	ExternalIPs    []netip.Addr // spec.externalIPs: kube-proxy takes them on every node
+	ClusterIPs     []netip.Addr // spec.clusterIPs, without None
 	Ports          []Port
 	LocalOnly      bool   // spec.externalTrafficPolicy is Local
 	HealthPort     uint16 // spec.healthCheckNodePort; 0: none
@@ -181,9 +183,11 @@ type Node struct {
 	Deleting           bool         // has a deletionTimestamp
 	ShuttingDown       bool         // the kubelet says that the node is shutting down
 	Addrs              []netip.Addr // InternalIP addresses, in order
-	Ready              bool         // condition Ready is True
-	NetworkUnavailable bool         // condition NetworkUnavailable is True
-	Unschedulable      bool         // cordoned
+	External           []netip.Addr // ExternalIP addresses, in order
+	PodCIDRs           []netip.Prefix
+	Ready              bool // condition Ready is True
+	NetworkUnavailable bool // condition NetworkUnavailable is True
+	Unschedulable      bool // cordoned
 }
 
 // Addr is the node's first InternalIP of a family, or the zero Addr.

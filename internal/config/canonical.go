@@ -127,14 +127,22 @@ func (s Selector) wire() *wireSelector {
 
 // String is the range as a prefix, if it is one, or else as from-to.
 func (r Range) String() string {
+	if p, ok := r.prefix(); ok {
+		return p.String()
+	}
+	return r.From.String() + "-" + r.To.String()
+}
+
+// prefix is the range as a prefix, if it is one.
+func (r Range) prefix() (netip.Prefix, bool) {
 	for bits := r.From.BitLen(); bits >= 0; bits-- {
 		p := netip.PrefixFrom(r.From, bits)
 		if p.Masked() != p {
 			break
 		}
 		if lastOf(p) == r.To {
-			return p.String()
+			return p, true
 		}
 	}
-	return r.From.String() + "-" + r.To.String()
+	return netip.Prefix{}, false
 }

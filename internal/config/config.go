@@ -103,6 +103,21 @@ func (c *Config) PoolOf(a netip.Addr) *Pool {
 	return nil
 }
 
+// Shares is an address that a pool has in common with a prefix, if there is one.
+func (c *Config) Shares(p netip.Prefix) (netip.Addr, bool) {
+	block := prefixRange(p.Masked())
+	for i := range c.Pools {
+		for _, r := range c.Pools[i].Ranges {
+			if r.overlaps(block) && r.From.Compare(block.From) > 0 {
+				return r.From, true
+			} else if r.overlaps(block) {
+				return block.From, true
+			}
+		}
+	}
+	return netip.Addr{}, false
+}
+
 // Range is an inclusive range of addresses of one family.
 type Range struct{ From, To netip.Addr }
 

@@ -25,7 +25,7 @@ func (r Range) Size() uint64 {
 }
 
 // Size is how many addresses of a family the pool can hand out; counted like
-// Range.Size, without those that AvoidBuggyIPs leaves out.
+// Range.Size, without those that KeepsBack.
 func (p Pool) Size(f cluster.Family) uint64 {
 	var sum, carry uint64
 	for _, r := range p.Ranges {
@@ -36,6 +36,9 @@ func (p Pool) Size(f cluster.Family) uint64 {
 		if p.AvoidBuggyIPs && f == cluster.IPv4 {
 			n -= r.buggy()
 		}
+		if p.L2 && f == cluster.IPv6 && n < math.MaxUint64 {
+			n -= r.anycasts()
+		}
 		if sum, carry = bits.Add64(sum, n, 0); carry > 0 {
 			return math.MaxUint64
 		}
@@ -45,7 +48,53 @@ func (p Pool) Size(f cluster.Family) uint64 {
 
 // Usable tells whether the pool may hand out an address.
 func (p Pool) Usable(a netip.Addr) bool {
-	return p.Contains(a) && (!p.AvoidBuggyIPs || !isBuggy(a))
+	return p.Contains(a) && !p.KeepsBack(a)
+}
+
+// KeepsBack tells whether an address of the pool is only for those who ask for it.
+func (p Pool) KeepsBack(a netip.Addr) bool {
+	if a.Is4() {
+		return p.AvoidBuggyIPs && isBuggy(a)
+	}
+	return p.L2 && p.isAnycast(a)
+}
+
+// isAnycast tells whether an address may be that which every router of the subnet
+// answers for (RFC 4291 section 2.6.1): the first one of the subnet's prefix. How
+// long that is nobody knows here. It is 64 bits (section 2.5.1), or maybe as long
+// as a range's.
+func (p Pool) isAnycast(a netip.Addr) bool {
+	for _, r := range p.Ranges {
+		if r.Contains(a) {
+			return isSubnet64(a) || a == r.From && r.isSubnet()
+		}
+	}
+	return false
+}
+
+func isSubnet64(a netip.Addr) bool {
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[8:]) == 0
+}
+
+// isSubnet tells whether the range is one prefix that can be a subnet with a
+// router's anycast address; those of 127 bits have none (RFC 6164).
+func (r Range) isSubnet() bool {
+	p, ok := r.prefix()
+	return ok && p.Bits() < 127
+}
+
+// anycasts counts the addresses of an IPv6 range, of less than a /64, that may be a
+// router's.
+func (r Range) anycasts() (n uint64) {
+	if isSubnet64(r.From) || r.isSubnet() {
+		n++
+	}
+	from, to := r.From.As16(), r.To.As16()
+	if [8]byte(from[:8]) != [8]byte(to[:8]) {
+		n++ // it reaches into the next /64
+	}
+	return n
 }
 
 // Addrs is every address of a family that the pool may hand out, ascending. An
@@ -57,7 +106,7 @@ func (p Pool) Addrs(f cluster.Family) func(yield func(netip.Addr) bool) {
 				continue
 			}
 			for a := r.From; r.Contains(a); a = a.Next() {
-				if p.AvoidBuggyIPs && isBuggy(a) {
+				if p.KeepsBack(a) {
 					continue
 				}
 				if !yield(a) {

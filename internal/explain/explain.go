@@ -49,7 +49,7 @@ func Service(w io.Writer, in Saved, key string, answers []Answer) error {
 		fmt.Fprintln(w, "it is being deleted: no node announces it, and its address is free as soon as it is gone")
 		return nil
 	}
-	allocation(w, c, in.Cluster.Services, svc)
+	allocation(w, c, in.Cluster, svc)
 	near := cluster.Snapshot{Services: sharers(in.Cluster.Services, svc), Nodes: in.Cluster.Nodes}
 	for _, a := range svc.Ingress {
 		address(w, c, near, key, a, answers)
@@ -113,8 +113,8 @@ func policy(s cluster.Service) string {
 
 // allocation is the allocator's answer. It differs from the status for a moment
 // after a change, and for longer only if the allocator does not run.
-func allocation(w io.Writer, c *config.Config, services []cluster.Service, svc cluster.Service) {
-	for _, a := range assign.Compute(c, services).Assignments {
+func allocation(w io.Writer, c *config.Config, s cluster.Snapshot, svc cluster.Service) {
+	for _, a := range assign.Compute(c, s.Services, s.Nodes).Assignments {
 		if a.Service != svc.Key() {
 			continue
 		}

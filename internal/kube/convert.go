@@ -44,6 +44,7 @@ func toService(obj any) service {
 	for _, f := range s.Spec.IPFamilies {
 		out.Families = append(out.Families, cluster.Family(f))
 	}
+	out.ExternalIPs, out.ClusterIPs = parseAddrs(s.Spec.ExternalIPs), parseAddrs(s.Spec.ClusterIPs)
 	for _, p := range s.Spec.Ports {
 		out.Ports = append(out.Ports, cluster.Port{Protocol: string(p.Protocol), Port: uint16(p.Port)})
 	}
@@ -172,8 +173,17 @@ func toNode(obj any) cluster.Node {
 	}
 	slices.Sort(out.Taints)
 	for _, a := range n.Status.Addresses {
-		if addr, ok := parseAddr(a.Address); ok && a.Type == corev1.NodeInternalIP {
+		addr, ok := parseAddr(a.Address)
+		switch {
+		case ok && a.Type == corev1.NodeInternalIP:
 			out.Addrs = append(out.Addrs, addr)
+		case ok && a.Type == corev1.NodeExternalIP:
+			out.External = append(out.External, addr)
+		}
+	}
+	for _, text := range n.Spec.PodCIDRs {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			out.PodCIDRs = append(out.PodCIDRs, p)
 		}
 	}
 	for _, c := range n.Status.Conditions {
@@ -202,6 +212,15 @@ func toConfigMap(obj any) cluster.ConfigMap {
 		Annotations: ownAnnotations(c.Annotations),
 		Data:        c.Data,
 	}
+}
+
+func parseAddrs(list []string) (all []netip.Addr) {
+	for _, s := range list {
+		if a, ok := parseAddr(s); ok {
+			all = append(all, a)
+		}
+	}
+	return all
 }
 
 func parseAddr(s string) (netip.Addr, bool) {
