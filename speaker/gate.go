@@ -2,7 +2,6 @@ package speaker
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -107,34 +106,19 @@ func (s *Speaker) announced() func(service string, a netip.Addr) bool {
 	return func(_ string, a netip.Addr) bool { return addrs()[a] }
 }
 
-// outdated has those nodes asked that announce what has outdated rules here: only
-// if one of them is well, this one leaves an address to it. And it tells the
-// Services.
-func (s *Speaker) outdated(t plan.Table, snapshot cluster.Snapshot) {
+// askOthers has those nodes asked that announce what has outdated rules here: only
+// if one of them is well, this one leaves an address to it.
+func (s *Speaker) askOthers(t plan.Table, nodes []cluster.Node) {
 	if s.o.Forwarding == nil {
 		return
 	}
-	was := s.stale
-	s.stale = map[stale]bool{}
 	others := map[string]netip.Addr{}
 	for _, d := range t.Decisions {
-		if d.Reason != plan.RulesOutdated {
-			continue
-		}
-		s.nextTo(d.Nodes, others, snapshot.Nodes)
-		k := stale{d.Service, d.Addr}
-		s.stale[k] = true
-		if i, ok := slices.BinarySearchFunc(snapshot.Services, d.Service, compareKey); ok && !was[k] && s.o.Outdated != nil {
-			s.o.Outdated(snapshot.Services[i], fmt.Sprintf("%s does not serve %s as it should: %s", s.o.Node, d.Addr, d.Detail))
+		if d.Reason == plan.RulesOutdated {
+			s.nextTo(d.Nodes, others, nodes)
 		}
 	}
 	s.o.Forwarding.Others(others)
-}
-
-// stale is an address whose rules are outdated on this node.
-type stale struct {
-	service string
-	addr    netip.Addr
 }
 
 // nextTo adds the nodes that follow this one in a list. So not all nodes ask the

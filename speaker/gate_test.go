@@ -171,7 +171,7 @@ func TestTheGateCanBeTurnedOff(t *testing.T) {
 func TestOutdatedRulesGiveWayToAnotherNode(t *testing.T) {
 	gated(t, func(t *testing.T, s *Speaker, w *world, r *recorder, p *proxy) {
 		var told []string
-		s.o.Outdated = func(_ cluster.Service, note string) { told = append(told, note) }
+		s.o.Trouble = func(_ cluster.Service, _ plan.Reason, note string) { told = append(told, note) }
 		p.ready = true
 		snap := pods(1)
 		snap.Nodes[1].Addrs = []netip.Addr{netip.MustParseAddr("10.0.0.12")}

@@ -228,3 +228,40 @@ func TestJoinedIsCalledWhenSomebodyComesBack(t *testing.T) {
 		}
 	})
 }
+
+// noLink is a host that can carry no address.
+type noLink struct{ oneLink }
+
+func (noLink) Usable(netip.Addr, []string, []string) []string { return nil }
+
+// A pool on no link is silent everywhere, and its owner alone knows why.
+func TestAnOwnerWithoutALinkSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{wake: make(chan struct{}, 1), conf: layer2Conf, snap: pods(1), synced: true}
+		g := &gossip{alive: map[string]bool{}, wake: make(chan struct{}, 1)}
+		var told []string
+		s, err := New(Options{
+			Node: "n1", Source: w, Members: g, Links: noLink{}, Announcers: []Announcer{&claimed{}},
+			Trouble: func(s cluster.Service, r plan.Reason, note string) {
+				told = append(told, s.Key()+" "+string(r)+" "+note)
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		g.set("n1")
+		time.Sleep(time.Minute)
+		w.set(func() {})
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if len(told) != 1 || !strings.HasPrefix(told[0], "default/web NoUsableLink n1 owns 198.51.100.10 at layer 2, but has no link that can carry it") {
+			t.Errorf("told %q, want it once", told)
+		}
+	})
+}

@@ -57,9 +57,9 @@ type Options struct {
 	Rescue plan.RescueMemory
 	// Fused is told that a mass withdrawal is held back. nil: nothing.
 	Fused func(note string)
-	// Outdated is told of a Service whose rules on this node lead to endpoints that are
-	// gone, and stay so. nil: nothing.
-	Outdated func(s cluster.Service, note string)
+	// Trouble is told of a Service that this node does not serve as it should:
+	// RulesOutdated or NoUsableLink. nil: nothing.
+	Trouble func(s cluster.Service, r plan.Reason, note string)
 	// Joined is called when a member has come, or has come back: while it was
 	// away it may have answered for what we answer for. nil: nothing.
 	Joined func()
@@ -86,7 +86,7 @@ type Speaker struct {
 	owners     map[netip.Addr]string    // who owned each address last, so that who takes one over can say from whom
 	lingering  map[netip.Addr]time.Time // claims that another node takes over, and until when they are kept
 	began      time.Time                // when there was a table to apply first
-	stale      map[stale]bool           // addresses of Services whose rules are outdated here
+	troubles   map[trouble]bool         // that were told
 	leaving    *leaving
 }
 
@@ -217,7 +217,7 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 	if joined && s.o.Joined != nil {
 		defer s.o.Joined()
 	}
-	s.outdated(table, snapshot)
+	s.tellTroubles(table, snapshot)
 	// Also of a table that is the same: others may own what they did not before.
 	defer s.tell(s.applied.Claims, table, snapshot.Services)
 	if !s.failed && table.Same(s.applied) {

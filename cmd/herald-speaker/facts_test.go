@@ -102,7 +102,12 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 			"herald_weights_ignored 192.0.2.1 tor-a,tor-b": servetest.Absent, "herald_weights_ignored 192.0.2.1 tor-b": 1,
 		}},
 		{"a reflector", func() { x.Flows.Warnings = []share.Warning{{Kind: share.Reflector}} }, map[string]float64{"herald_weights_warnings Reflector": 1}},
-		{"a peer that this node cannot have", func() { x.Table.Refused = make([]plan.RefusedPeer, 1) }, map[string]float64{"herald_bgp_peers_refused": 1}},
+		{"a peer that this node cannot have", func() { x.Table.Refused = []plan.RefusedPeer{{Name: "rack", Problem: "no label"}} }, map[string]float64{
+			"herald_bgp_peers_refused": 1, "herald_bgp_session_up  rack": 0,
+		}},
+		{"it can have it", func() { x.Table.Refused = nil }, map[string]float64{
+			"herald_bgp_peers_refused": 0, "herald_bgp_session_up  rack": servetest.Absent,
+		}},
 		{"a peer, not connected yet", func() {
 			x.Peers = []bgp.PeerStatus{{Name: "router", Address: netip.MustParseAddr("10.0.0.1"), State: bgp.Active, Since: at}}
 		}, map[string]float64{
@@ -126,6 +131,7 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 			"herald_bgp_session_up  any": 0, "herald_bgp_routes_announced  any": 0, "herald_bgp_routes_withheld  any": 0,
 			"herald_bgp_session_since_timestamp_seconds  any": 1_700_000_000.5,
 		}},
+		{"which is refused at the same moment", func() { x.Table.Refused = []plan.RefusedPeer{{Name: "any"}} }, map[string]float64{"herald_bgp_peers_refused": 1}},
 		{"gossip", func() { x.Members = &members.State{}; x.Alive = []string{"n1"} }, map[string]float64{
 			"herald_l2_addresses": 0, "herald_l2_conflicts_total": 0, "herald_members_alive": 1, "herald_member_deaths_total": 0,
 		}},

@@ -142,12 +142,12 @@ func took(client *kube.Client) func(cluster.Service, string) {
 	}
 }
 
-// outdated says on a Service that this node does not serve it as it should.
-func outdated(client *kube.Client) func(cluster.Service, string) {
+// trouble says on a Service that this node does not serve it as it should.
+func trouble(client *kube.Client) func(cluster.Service, plan.Reason, string) {
 	budget := newBudget()
-	return func(s cluster.Service, note string) {
+	return func(s cluster.Service, reason plan.Reason, note string) {
 		if budget.Allow() {
-			client.Event(s.Ref(), kube.Warning, string(plan.RulesOutdated), note)
+			client.Event(s.Ref(), kube.Warning, string(reason), note)
 		}
 	}
 }

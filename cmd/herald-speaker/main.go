@@ -38,5 +38,6 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 	log.Info("speaker started", "node", o.node)
+	go watch(ctx, n.bgp.Healthy, func() { os.Exit(1) }, log)
 	return n.run(ctx)
 }

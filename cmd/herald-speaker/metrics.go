@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -124,6 +125,13 @@ func (x facts) collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(rescuePackets, prometheus.CounterValue, float64(n), what)
 	}
 	gauge(peersRefused, float64(len(x.Table.Refused)))
+	for _, r := range x.Table.Refused {
+		// The table and the sessions are not of the same moment, and a series must not be
+		// there twice.
+		if !slices.ContainsFunc(x.Peers, func(p bgp.PeerStatus) bool { return p.Name == r.Name && !p.Address.IsValid() }) {
+			gauge(peerUp, 0, r.Name, "")
+		}
+	}
 	for _, p := range x.Peers {
 		at := ""
 		if p.Address.IsValid() {

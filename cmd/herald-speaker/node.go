@@ -87,7 +87,10 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 		Ready:   n.ready,
 		State:   func(r *http.Request) any { return n.state().about(r.URL.Query().Get("service")) },
 		More:    map[string]http.Handler{"GET /flows": n.meter.Handler(), "GET " + forwarding.Path: n.prober.Handler()},
-		Log:     log,
+		Failed: func(why string) {
+			n.tell("PortInUse", "herald-speaker announces, but serves no metrics, health or state, and counts as not ready: "+why)
+		},
+		Log: log,
 	})
 	return n, nil
 }
@@ -95,11 +98,8 @@ func newNode(o options, log *slog.Logger) (n *node, err error) {
 func (n *node) options() speaker.Options {
 	so := speaker.Options{
 		Node: n.o.node, Source: n.source, Announcers: []speaker.Announcer{n.rescuer, replicas{n.aliases, n.bgp}}, Forwarding: n.prober, Gateways: n.gateway,
-		Log: n.log, Took: took(n.client), Rescue: n.source.Rescue(), Outdated: outdated(n.client),
-		// Like the kubelet, a Node's Events name it by its name.
-		Fused: func(note string) {
-			n.client.Event(cluster.Ref{Kind: "Node", Name: n.o.node, UID: n.o.node}, kube.Warning, "WithdrawalHeld", note)
-		},
+		Log: n.log, Took: took(n.client), Rescue: n.source.Rescue(), Trouble: trouble(n.client),
+		Fused: func(note string) { n.tell("WithdrawalHeld", note) },
 		Applied: func(speaker.State, error) {
 			n.source.Save(n.prober.Open(), n.speaker.State().Remembered)
 			n.meter.Wake()
@@ -111,6 +111,12 @@ func (n *node) options() speaker.Options {
 		so.Joined = func() { ll.announcer.Reannounce("a member has joined") }
 	}
 	return so
+}
+
+// tell writes a Warning on this Node. Like the kubelet's, a Node's Events name it by
+// its name.
+func (n *node) tell(reason, note string) {
+	n.client.Event(cluster.Ref{Kind: "Node", Name: n.o.node, UID: n.o.node}, kube.Warning, reason, note)
 }
 
 // run runs the parts until ctx is done or one of them fails. Only then do they

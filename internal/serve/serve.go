@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,7 +27,10 @@ type Options struct {
 	Ready   func() error            // nil: always; an error makes /readyz fail
 	State   State                   // nil: /state is not there
 	More    map[string]http.Handler // what else there is, by pattern; nil: nothing
-	Log     *slog.Logger            // nil: discard
+	// Failed is told why the address cannot be listened on, once for each reason. nil:
+	// nothing.
+	Failed func(why string)
+	Log    *slog.Logger // nil: discard
 }
 
 // State returns what /state answers to a request. It is called from many
@@ -61,11 +65,12 @@ func New(o Options) *Server {
 	return &Server{options: o, turn: make(chan struct{}, 1)}
 }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends. An address that something else has is waited for: who
+// works without an audience works all the same.
 func (s *Server) Run(ctx context.Context) error {
-	l, err := net.Listen("tcp", s.options.Address)
-	if err != nil {
-		return fmt.Errorf("serve metrics and health: %w", err)
+	l, err := s.listen(ctx)
+	if l == nil {
+		return err
 	}
 	s.options.Log.Info("serving", "address", l.Addr().String())
 	h := &http.Server{
@@ -82,6 +87,35 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve metrics and health: %w", err)
 	}
 	return nil
+}
+
+// tryAgain is how long an address that is in use is left alone.
+const tryAgain = 5 * time.Second
+
+// listen returns nil when ctx ends before the address is free.
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	said := ""
+	for ctx.Err() == nil {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.options.Address)
+		switch {
+		case err == nil:
+			return l, nil
+		case !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EADDRNOTAVAIL):
+			return nil, fmt.Errorf("serve metrics and health: %w", err)
+		}
+		if said != err.Error() {
+			said = err.Error()
+			s.options.Log.Error("no metrics, health or state are served; all else goes on", "err", err, "again", tryAgain)
+			if s.options.Failed != nil {
+				s.options.Failed(said)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(tryAgain):
+		}
+	}
+	return nil, nil
 }
 
 // Handler answers requests without a listener.

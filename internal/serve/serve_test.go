@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -57,7 +58,42 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestRunTellsOfAnAddressInUse(t *testing.T) {
+// What only looks on must not stop what works.
+func TestRunWaitsForAnAddressThatIsInUse(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	failed, done := make(chan string, 10), make(chan error, 1)
+	at := other.Addr().String()
+	go func() { done <- New(Options{Address: at, Failed: func(why string) { failed <- why }}).Run(ctx) }()
+	if why := <-failed; !strings.Contains(why, at) || !strings.Contains(why, "address already in use") {
+		t.Errorf("told %q", why)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(2 * tryAgain); ; time.Sleep(100 * time.Millisecond) {
+		r, err := http.Get("http://" + at + "/healthz")
+		if err == nil {
+			_ = r.Body.Close()
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("it does not serve although the address is free: %v", err)
+		}
+	}
+	if len(failed) > 0 {
+		t.Errorf("told again: %q", <-failed)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRunTellsOfAnAddressThatCannotBe(t *testing.T) {
 	if err := New(Options{Address: "256.0.0.1:1"}).Run(t.Context()); err == nil {
 		t.Error("no error")
 	}

@@ -108,7 +108,7 @@ func (a asked) announcers(able []NodeWeight, l2 layer2) []NodeWeight {
 // announce fills in how this node announces an address that nothing speaks
 // against. Where BGP announces it, the part at layer 2 is only a detail.
 func (a asked) announce(d *Decision, l layer2, s cluster.Service, me reach) {
-	d.Announce, d.Claim = a.speaks(), l.reason == Announced
+	d.Announce, d.Claim, d.Layer2 = a.speaks(), l.reason == Announced, l.reason
 	stop, why := a.stopping(s, me)
 	d.Draining = d.Announce && stop != ""
 	switch {

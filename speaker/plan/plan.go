@@ -172,6 +172,7 @@ type Decision struct {
 	Draining bool       // with GRACEFUL_SHUTDOWN, and not for long; Announce is true then
 	Claim    bool       // at layer 2
 	Owner    string     // at layer 2, whichever node it is; empty: none
+	Layer2   Reason     // why this node answers at layer 2, or does not; empty: that was not asked
 	Reason   Reason
 	Detail   string // what a person needs beside the Reason; may be empty
 	Weight   uint32 // this node's, exact; 0 unless it announces. Damp may hold the announced one back.
