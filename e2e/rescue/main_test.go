@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 		here, config = s, s.config()
 		code = max(code, stage.Main(stage.Suite{
 			Number: 56 + i, AtMost: 15 * time.Minute,
-			Options: lab.Options{Router: "frr-8.4", BFD: true, ProxyMode: s.proxyMode, FarNodes: s.far},
+			Options: lab.Options{BFD: true, ProxyMode: s.proxyMode, FarNodes: s.far},
 			Install: install,
 			Run:     func(s *stage.Stage) int { herald = s; return m.Run() },
 		}))

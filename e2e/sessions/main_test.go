@@ -34,7 +34,7 @@ bgp:
 func TestMain(m *testing.M) {
 	os.Exit(stage.Main(stage.Suite{
 		Number: 53, AtMost: 20 * time.Minute,
-		Options: lab.Options{Router: "frr-8.4", BFD: true},
+		Options: lab.Options{BFD: true},
 		Install: func(ctx context.Context, l *lab.Lab) (*stage.Stage, error) { return stage.Install(ctx, l, config) },
 		Run:     func(s *stage.Stage) int { herald = s; return m.Run() },
 	}))

@@ -28,6 +28,7 @@ func readBFDProfiles(s spot) (profiles []BFDProfile) {
 			"receiveInterval":  func(s spot) { p.ReceiveInterval = s.bfdInterval() },
 			"transmitInterval": func(s spot) { p.TransmitInterval = s.bfdInterval() },
 			"detectMultiplier": func(s spot) { p.DetectMultiplier = s.small(1, 255) },
+			"strict":           func(s spot) { s.boolean(&p.Strict) },
 		}, "name")
 		profiles = append(profiles, p)
 	})

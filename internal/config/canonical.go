@@ -39,7 +39,7 @@ func (c *Config) wire() wireConfig {
 		w.Peers = append(w.Peers, p.wire())
 	}
 	for _, p := range c.BFDProfiles {
-		w.BFDProfiles = append(w.BFDProfiles, wireBFDProfile{p.Name, short(p.ReceiveInterval), short(p.TransmitInterval), p.DetectMultiplier})
+		w.BFDProfiles = append(w.BFDProfiles, wireBFDProfile{p.Name, short(p.ReceiveInterval), short(p.TransmitInterval), p.DetectMultiplier, p.Strict})
 	}
 	for _, a := range c.Advertisements {
 		w.Advertisements = append(w.Advertisements, a.wire())

@@ -136,7 +136,7 @@ func TestDefaults(t *testing.T) {
 			Fuse:            Fuse{50, 30 * time.Second},
 			StateMaxAge:     24 * time.Hour,
 		},
-		BFDProfiles: []BFDProfile{{"default", 300 * time.Millisecond, 300 * time.Millisecond, 3}},
+		BFDProfiles: []BFDProfile{{"default", 300 * time.Millisecond, 300 * time.Millisecond, 3, false}},
 	}
 	if d := diff(want, got); d != "" {
 		t.Error(d)

@@ -214,6 +214,7 @@ type BFDProfile struct {
 	ReceiveInterval  time.Duration // default 300 ms
 	TransmitInterval time.Duration // default 300 ms
 	DetectMultiplier uint8         // default 3
+	Strict           bool          // no session before BFD is Up; default false
 }
 
 // Advertisement says how the addresses of some pools are announced to some peers

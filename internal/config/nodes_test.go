@@ -73,6 +73,8 @@ func TestBFDProfileFaults(t *testing.T) {
 		"name: a, receiveInterval: 10ms":            nil,
 		"name: a, transmitInterval: 1m":             nil,
 		"name: a, detectMultiplier: 255":            nil,
+		"name: a, strict: true":                     nil,
+		"name: a, strict: yes":                      {`bfdProfiles[0].strict: "yes": write true or false, without quotes`},
 		"receiveInterval: 50ms":                     {`bfdProfiles[0].name: required`},
 		"name: Fast":                                {`bfdProfiles[0].name: "Fast": write at most 63 lower-case letters, digits and dashes, with a letter or digit at both ends`},
 		"name: a, receiveInterval: 50":              {`bfdProfiles[0].receiveInterval: 50: has no unit; write 50s`},
@@ -81,7 +83,7 @@ func TestBFDProfileFaults(t *testing.T) {
 		"name: a, transmitInterval: 33.3ms":         {`bfdProfiles[0].transmitInterval: "33.3ms": write whole milliseconds, such as 34ms`},
 		"name: a, detectMultiplier: 0":              {`bfdProfiles[0].detectMultiplier: 0: write a whole number from 1 to 255`},
 		"name: a, detectMultiplier: 256":            {`bfdProfiles[0].detectMultiplier: 256: write a whole number from 1 to 255`},
-		"name: a, multiplier: 3":                    {`bfdProfiles[0].multiplier: unknown key; known here are detectMultiplier, name, receiveInterval, transmitInterval`},
+		"name: a, multiplier: 3":                    {`bfdProfiles[0].multiplier: unknown key; known here are detectMultiplier, name, receiveInterval, strict, transmitInterval`},
 		"name: a, echoInterval: 50ms":               {`bfdProfiles[0].echoInterval: unknown key; did you mean receiveInterval?`},
 		"name: a}\n- {name: a, detectMultiplier: 5": {`bfdProfiles[1].name: "a": bfdProfiles[0].name has it already; it must be unique`},
 	})

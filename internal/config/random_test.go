@@ -19,7 +19,7 @@ func randomConfig(r *rand.Rand) *Config {
 		c.Peers = append(c.Peers, randomPeer(r, i))
 	}
 	for _, name := range []string{"slow", "default", "1e3"}[r.Intn(2) : 2+r.Intn(2)] {
-		c.BFDProfiles = append(c.BFDProfiles, BFDProfile{name, millis(r, 10, 60000), millis(r, 10, 60000), uint8(1 + r.Intn(255))})
+		c.BFDProfiles = append(c.BFDProfiles, BFDProfile{name, millis(r, 10, 60000), millis(r, 10, 60000), uint8(1 + r.Intn(255)), r.Intn(2) == 0})
 	}
 	for range r.Intn(4) {
 		c.Advertisements = append(c.Advertisements, randomAdvertisement(r, c))

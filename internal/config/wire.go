@@ -94,6 +94,7 @@ type (
 		ReceiveInterval  string `yaml:"receiveInterval"`
 		TransmitInterval string `yaml:"transmitInterval"`
 		DetectMultiplier uint8  `yaml:"detectMultiplier"`
+		Strict           bool   `yaml:"strict,omitempty"`
 	}
 	wireAdvertisement struct {
 		Pools               []string      `yaml:"pools,omitempty"`

@@ -16,11 +16,6 @@ const (
 	DefaultBIRD = "bird-2.17"
 )
 
-// BFDRouter is the FRR for tests with BFD. FRR 10.3 takes no session from a neighbor
-// with bfd before BFD is Up, and Herald begins with BFD when the session is up: see
-// docs/routers.md.
-const BFDRouter = "frr-8.4"
-
 // All routers that can weight, oldest first. What is sid's changes with time.
 var (
 	FRRs  = []string{"frr-7.5", "frr-8.4", "frr-10.3", "frr-sid"}

@@ -20,6 +20,9 @@ func warnFRR(s side) (list []string) {
 	if s.Weights.Has(config.EncodeLinkBandwidth) && s.LinkBandwidth == config.NonTransitive {
 		list = append(list, "FRR 10.3 ignores the form nonTransitive; leave linkBandwidth out, and it gets both.")
 	}
+	if s.bfd != nil && s.bfd.Strict && len(s.ranges) > 0 {
+		list = append(list, fmt.Sprintf("FRR begins with BFD when a node of a range connects, and Herald waits for BFD first, as the profile %s of peer %s is strict, so no session comes up: name each node with --nodes, or leave strict out.", s.bfd.Name, s.Name))
+	}
 	return list
 }
 

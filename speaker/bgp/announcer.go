@@ -105,6 +105,7 @@ func (a *Announcer) loop(ctx context.Context) {
 		case <-ctx.Done():
 			s.listenOnLinks(nil)
 			s.stop(!a.leaving.Load())
+			s.bfd.Close()
 			return
 		case r := <-a.requests:
 			r.result <- s.apply(r.table)

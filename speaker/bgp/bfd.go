@@ -2,98 +2,161 @@ package bgp
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 
+	"github.com/heraldlb/herald/speaker/bfd"
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
-// BFD (RFC 5880) runs only while its BGP session is up. It can find nothing
-// sooner before: no route depends on the path then. And a router such as FRR
-// begins its own BFD session anew as soon as BGP is up, which gobgp would take for
-// a failure; a failure before BGP is up would even end the session that follows.
+// BFD runs beside gobgp, whose own cannot do what routers want (ADR 25). Some want it
+// only while their session is up: FRR 8 begins with BFD anew when BGP comes up, and ends
+// BGP at once if BFD was Up before. Others, such as FRR 10.3, take no session before BFD
+// is Up. So it begins with the session, and before it only for a peer that has refused a
+// connection, or has not made one that this node waits for. When it fails, the session
+// that is up is reset, and BFD goes on, so as to be Up before the next session if it can.
 
-// bfdDelay is how long a router has to begin with BFD.
-const bfdDelay = time.Second
+const (
+	// anewTime is for how long BFD waits for the router to begin with it anew, once the
+	// session is up.
+	anewTime = time.Second
+	// flapTime is for how long the router may begin with BFD once more after its session
+	// has come up, as FRR 8 does.
+	flapTime = 3 * time.Second
+	// bfdPatience is how long BFD may take before somebody should look.
+	bfdPatience = 5 * time.Second
+	// callTime is how long a router may take to make a connection without BFD.
+	callTime = 3 * time.Second
+)
 
-// startBFD begins with BFD, or with other parameters of it.
-func (s *speaker) startBFD(p *peer) error {
-	if !p.up || p.bfd == p.BFD {
-		return nil
+// watchPaths makes the BFD sessions equal to what the peers ask for.
+func (s *speaker) watchPaths() {
+	want := map[netip.Addr]bfd.Params{}
+	for _, p := range s.peers {
+		if p.BFD != (plan.BFD{}) && p.Address.IsValid() {
+			one := bfdParams(p.Session)
+			_, up := s.status.established(p.Name)
+			one.Held = !p.BFD.Strict && !p.bfdFirst && !p.bfdFailed && !up
+			one.Await = anewTime
+			want[p.Address] = one
+		}
 	}
-	want := p.BFD
-	if err := s.calls.do("update peer", func() error {
-		n := neighbor(p.Session, p.vrfName(), p.password)
-		n.Bfd = bfdConfig(want)
-		_, err := s.gobgp.UpdatePeer(context.Background(), &api.UpdatePeerRequest{Peer: n})
-		return err
-	}); err != nil {
-		return err
+	s.bfd.Apply(want)
+	for _, p := range s.peers {
+		s.showBFD(p.Address)
 	}
-	p.bfd = want
-	s.status.bfd(p.Address, bfdState(want))
+}
+
+func bfdParams(s plan.Session) bfd.Params {
+	p := bfd.Params{
+		Local: s.Source, Interface: s.Interface,
+		ReceiveInterval: s.BFD.ReceiveInterval, TransmitInterval: s.BFD.TransmitInterval, DetectMultiplier: s.BFD.DetectMultiplier,
+	}
+	if !s.Internal {
+		p.Hops = s.EBGPMultihop
+	}
+	return p
+}
+
+// refused begins with BFD for a peer that has closed a connection before it said
+// OPEN.
+func (s *speaker) refused(peer netip.Addr) {
+	for _, p := range s.peers {
+		if p.Address == peer && p.BFD != (plan.BFD{}) && !p.bfdFirst {
+			s.log.Info("bgp peer may want BFD first", "peer", p.Name, "address", p.Address)
+			p.bfdFirst = true
+			s.watchPaths()
+		}
+	}
+}
+
+// called is that for a peer that has made no connection.
+func (s *speaker) called(name string) {
+	if p := s.peers[name]; p != nil && p.Passive {
+		if _, up := s.status.established(name); !up {
+			s.refused(p.Address)
+		}
+	}
+}
+
+// showBFD puts the state of a BFD session into its peer's status.
+func (s *speaker) showBFD(peer netip.Addr) {
+	state := ""
+	if now, there := s.bfd.Status(peer); there {
+		state = now.State.String()
+	}
+	s.status.bfd(peer, state)
+}
+
+// bfdChanged follows a change of a BFD session.
+func (s *speaker) bfdChanged(peer netip.Addr) error {
+	now, there := s.bfd.Status(peer)
+	for _, p := range s.peers {
+		if p.Address != peer || !there {
+			continue
+		}
+		failed := now.Downs > p.downs
+		p.downs = now.Downs
+		if failed {
+			return s.pathFailed(p, now.Why)
+		}
+		if now.State == bfd.Up {
+			return s.addPeer(p) // in strict mode it has waited for this
+		}
+	}
 	return nil
 }
 
-// checkBFD begins with BFD on a session that got it after it came up.
-func (s *speaker) checkBFD(p *peer) error {
-	if p.bfd == p.BFD || !s.status.is(p.Name, Established) {
+// pathFailed resets the session whose BFD session has gone down. Where the router
+// has only switched BFD off, nothing has failed (RFC 5882 section 3.2), nor where it
+// begins with BFD anew, which FRR does just before or after its session comes up.
+func (s *speaker) pathFailed(p *peer, why bfd.Cause) error {
+	since, established := s.status.established(p.Name)
+	reason := "BFD down: nothing was heard of the peer for the whole detection time: look for a cut link, or one side under load"
+	switch {
+	case why == bfd.PeerAdminDown, !p.up, why == bfd.PeerDown && (!established || time.Since(since) < flapTime):
+		return nil
+	case why == bfd.PeerDown:
+		reason = "BFD down: the peer hears nothing of this node, or has ended its BFD session"
+	}
+	if established {
+		p.bfdFailed = true
+		s.status.failed(p.Address, reason)
+		if err := s.calls.do("reset peer", func() error {
+			return s.gobgp.ResetPeer(context.Background(), &api.ResetPeerRequest{Address: p.Address.String(), Communication: bfdIsDown})
+		}); err != nil {
+			return err
+		}
+	}
+	if !p.BFD.Strict {
 		return nil
 	}
-	return s.startBFD(p)
-}
-
-// stopBFD ends BFD without a word to the router, whose BGP session is down, too.
-func (s *speaker) stopBFD(p *peer) error {
-	if p.bfd == (plan.BFD{}) {
-		return nil
-	}
-	wanted := p.BFD
-	p.BFD = plan.BFD{}
-	err := s.startBFD(p)
-	p.BFD = wanted
+	err := s.deletePeer(p)
+	s.status.idle(p.Name)
 	return err
 }
 
-// bfdState is that of a session which has just begun.
-func bfdState(b plan.BFD) string {
-	if b == (plan.BFD{}) {
-		return ""
-	}
-	return "Down"
+// bfdIsDown is what the router is told (RFC 9003).
+const bfdIsDown = "BFD is down"
+
+// awaitsBFD tells whether a session must not be opened yet.
+func (s *speaker) awaitsBFD(p *peer) bool {
+	now, _ := s.bfd.Status(p.Address)
+	return p.BFD.Strict && now.State != bfd.Up
 }
 
-func bfdConfig(b plan.BFD) *api.BfdPeerConfig {
-	if b == (plan.BFD{}) {
-		return nil
-	}
-	return &api.BfdPeerConfig{
-		Enabled:                  true,
-		DesiredMinimumTxInterval: uint32(b.TransmitInterval.Microseconds()),
-		RequiredMinimumReceive:   uint32(b.ReceiveInterval.Microseconds()),
-		DetectionMultiplier:      uint32(b.DetectMultiplier),
-	}
-}
-
-// bfdLine takes a line of the log about BFD.
-func (t *tap) bfdLine(r slog.Record) {
-	peer, err := netip.ParseAddr(text(r, "Peer"))
-	if err != nil {
-		return
-	}
-	switch r.Message {
-	case "Set state to UP":
-		t.status.bfd(peer, "Up")
-	case "Set state to INIT":
-		t.status.bfd(peer, "Init")
-	case "Set state to DOWN":
-		t.status.bfd(peer, "Down")
-	case "Expired":
-		t.status.failed(peer, "BFD down: nothing was heard of the peer for the whole detection time: look for a cut link, or one side under load")
-	case "Remote peer signaled BFD down":
-		t.status.failed(peer, "BFD down: the peer hears nothing of this node, or has ended its BFD session")
+// missBFD says of a peer whose BFD should be Up by now that it is not. Without this,
+// a strict session would be down and no other protected, and nobody would know.
+func (s *speaker) missBFD(p *peer) {
+	now, there := s.bfd.Status(p.Address)
+	since, established := s.status.established(p.Name)
+	switch {
+	case !there || now.State == bfd.Up:
+	case p.up && established && time.Since(since) > bfdPatience:
+		s.status.unprotected(p.Name, "BFD is not Up, so that a dead path is found by the hold time alone: "+now.Fault)
+	case !p.up && p.BFD.Strict && time.Since(p.asked) > bfdPatience:
+		s.status.refuse(p.Name, "waits for BFD, which its profile asks for before any session: "+now.Fault)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"github.com/osrg/gobgp/v4/pkg/server"
 
+	"github.com/heraldlb/herald/speaker/bfd"
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
@@ -28,7 +29,11 @@ func (s *speaker) start(port uint16, on []string) error {
 	level.Set(slog.LevelDebug)
 	g := server.NewBgpServer(server.LoggerOption(slog.New(&tap{status: s.status, next: s.log, stranger: func(addr netip.Addr) {
 		go s.send(event{stranger: addr}) // gobgp's lock is held
-	}, keyFault: func(why string) { s.keyFault.Store(&why) }}), level))
+	}, keyFault: func(why string) { s.keyFault.Store(&why) }, refused: func(addr netip.Addr) (explained bool) {
+		go s.send(event{refused: addr})
+		now, _ := s.bfd.Status(addr)
+		return now.Heard && now.State != bfd.Up
+	}}), level))
 	go g.Serve()
 	ctx, cancel := context.WithCancel(context.Background())
 	err := s.calls.do("start", func() error {
@@ -94,8 +99,7 @@ func (s *speaker) stop(keep bool) {
 	s.gobgp, s.peers, s.found.groups = nil, map[string]*peer{}, map[string]plan.Session{}
 }
 
-// leave closes a session for good. gobgp would close all in one call, during
-// which a BFD session that fails can lock it up.
+// leave closes a session for good.
 func (s *speaker) leave(p *peer) {
 	if err := s.deletePeer(p); err != nil {
 		s.log.Error("bgp session not closed", "peer", p.Name, "err", err)
@@ -122,9 +126,10 @@ func (s *speaker) probe() {
 	// Nobody applies a table anew while nothing changes, so what could not be
 	// opened, or opened again, is tried here.
 	for _, p := range sorted(s.peers) {
-		if err := errors.Join(s.changePassword(p), s.addPeer(p), s.checkBFD(p)); err != nil {
+		if err := errors.Join(s.changePassword(p), s.addPeer(p)); err != nil {
 			s.log.Error("bgp session not opened", "peer", p.Name, "err", err)
 		}
+		s.missBFD(p)
 	}
 }
 
@@ -143,6 +148,9 @@ func (s *speaker) addPeer(p *peer) error {
 		s.status.refuse(p.Name, err.Error())
 		return nil
 	}
+	if s.awaitsBFD(p) {
+		return nil
+	}
 	if err := s.calls.do("add peer", func() error {
 		return s.gobgp.AddPeer(context.Background(), &api.AddPeerRequest{Peer: neighbor(p.Session, p.vrfName(), password)})
 	}); err != nil {
@@ -150,6 +158,9 @@ func (s *speaker) addPeer(p *peer) error {
 		return err
 	}
 	p.up, p.password = true, password
+	if p.Passive && p.BFD != (plan.BFD{}) {
+		time.AfterFunc(callTime, func() { s.send(event{name: p.Name, silent: true}) })
+	}
 	// Without its key the listener would take anybody for the peer.
 	if why := s.keyFault.Swap(nil); why != nil {
 		err := s.deletePeer(p)
@@ -206,8 +217,7 @@ func (s *speaker) deletePeer(p *peer) error {
 	}); err != nil {
 		return err
 	}
-	p.up, p.bfd = false, plan.BFD{}
-	s.status.bfd(p.Address, "")
+	p.up = false
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -11,18 +10,20 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// event is a session that is coming up, is up, was up for a moment, or was lost.
+// event is a session that is coming up, is up, or was lost.
 type event struct {
-	name    string
-	first   bool // it is coming up
-	up      bool
-	settled bool
-	at      time.Time // as gobgp says
+	name  string
+	first bool // it is coming up
+	up    bool
+	at    time.Time // as gobgp says
 
 	stranger netip.Addr // or this one has connected
 	link     string     // or this is the link of a router,
 	router   netip.Addr // which is this,
 	linkErr  error      // or why none can be found there
+	bfd      netip.Addr // or the BFD session with this peer has changed
+	refused  netip.Addr // or this peer has closed a connection before it said OPEN
+	silent   bool       // or the peer has had the time to make a connection
 }
 
 // observe takes gobgp's report of a session's state. gobgp calls it.
@@ -55,13 +56,22 @@ func (s *speaker) handle(e event) error {
 		return s.routerOn(e.link, e.router)
 	case e.link != "":
 		return s.linkFault(e.link, e.linkErr)
+	case e.bfd.IsValid():
+		return s.bfdChanged(e.bfd)
+	case e.refused.IsValid():
+		s.refused(e.refused)
+		return nil
+	case e.silent:
+		s.called(e.name)
+		return nil
 	}
 	p := s.peers[e.name]
 	switch {
 	case p == nil || !p.up:
 		return nil // closed since then
 	case e.first:
-		p.since = e.at
+		p.since, p.bfdFailed = e.at, false
+		s.watchPaths()
 		if p.ASN == 0 && s.status.asn(p.Name) == p.LocalASN {
 			return s.refuseOwn(p)
 		}
@@ -70,12 +80,11 @@ func (s *speaker) handle(e event) error {
 		time.AfterFunc(200*time.Millisecond, func() { s.send(e) })
 		return nil
 	case e.up:
-		time.AfterFunc(bfdDelay, func() { s.send(event{name: e.name, settled: true}) })
 		return s.repair(p, e.at)
-	case e.settled:
-		return s.checkBFD(p)
 	default:
-		return errors.Join(s.stopBFD(p), s.revive(p, e.at))
+		p.bfdFailed = p.bfdFailed || s.status.endedByBFD(p.Name)
+		s.watchPaths()
+		return s.revive(p, e.at)
 	}
 }
 
@@ -101,8 +110,13 @@ const lasts = 2 * time.Second
 // revive opens a session that was lost at once. gobgp by itself would pause for 5 s
 // first, which is right only for one that never lasts.
 func (s *speaker) revive(p *peer, lost time.Time) error {
+	short := lost.Sub(p.since) < lasts
+	if short && s.status.endedByBFD(p.Name) && time.Since(p.flapped) > time.Minute {
+		// So FRR 8 ends the first session with a neighbor whose BFD was Up before.
+		short, p.flapped = false, time.Now()
+	}
 	// The loop may have been busy for so long that gobgp was faster.
-	if lost.Sub(p.since) < lasts || s.status.is(p.Name, Established) {
+	if short || s.status.is(p.Name, Established) {
 		return nil
 	}
 	if err := s.deletePeer(p); err != nil {

@@ -58,8 +58,7 @@ var special = []printed{
 func TestPrintedRouters(t *testing.T) {
 	for _, part := range slices.Concat(netlab.FRRs, netlab.BIRDs) {
 		list := usual
-		// FRR 10.3 opens no session whose BFD is down yet.
-		if part == "frr-sid" || part == netlab.DefaultBIRD {
+		if part == netlab.DefaultFRR || part == netlab.DefaultBIRD {
 			list = slices.Concat(usual, special)
 		}
 		for _, p := range list {

@@ -10,10 +10,6 @@ import (
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
-// waitsForBFD takes no session from a neighbor with bfd before BFD is Up. Herald
-// begins with BFD when the session is up, so the two wait for each other.
-const waitsForBFD = "frr-10.3"
-
 // TestReleases takes one session through its life on each release of each router:
 // a password, BFD, a drain, a restart of the announcer, its end. What these do in
 // detail is tested on the default router alone.
@@ -29,9 +25,7 @@ func TestReleases(t *testing.T) {
 				s := restarting("10.8.0.1")
 				s.PasswordKey = "tor"
 				s.HoldTime, s.KeepaliveTime = 90*time.Second, 30*time.Second
-				if part != waitsForBFD {
-					s.BFD = plan.BFD{ReceiveInterval: 300 * time.Millisecond, TransmitInterval: 300 * time.Millisecond, DetectMultiplier: 3}
-				}
+				s.BFD = plan.BFD{ReceiveInterval: 300 * time.Millisecond, TransmitInterval: 300 * time.Millisecond, DetectMultiplier: 3}
 				tables = append(tables, table(i+1, 64513, []plan.Session{s}, vip4+"/32 1", vip6+"/128 1"))
 				nodes = append(nodes, startAnnouncer(t, n))
 				nodes[i].tell(order{Passwords: map[string]string{"tor": "secret"}})
@@ -51,7 +45,7 @@ func TestReleases(t *testing.T) {
 			via(25*time.Second, "both nodes announce", 1, 2)
 			netlab.Eventually(t, 15*time.Second, func() string {
 				for i, n := range nodes {
-					if p := n.peer("tor"); part != waitsForBFD && p.BFD != "Up" || p.State != Established || !p.Restarts {
+					if p := n.peer("tor"); p.BFD != "Up" || p.State != Established || !p.Restarts {
 						return fmt.Sprintf("n%d: %+v", i+1, p)
 					}
 				}
@@ -65,12 +59,10 @@ func TestReleases(t *testing.T) {
 			nodes[0].apply(tables[0])
 			via(10*time.Second, "n1 drains no more", 1, 2)
 
-			if part != waitsForBFD {
-				r.sw.Run("ip", "link", "set", "p2", "nomaster") // n1's port; the router's is p1
-				via(10*time.Second, "the link of n1 falls silent", 2)
-				r.sw.Run("ip", "link", "set", "p2", "master", "br0")
-				via(25*time.Second, "the link is back", 1, 2)
-			}
+			r.sw.Run("ip", "link", "set", "p2", "nomaster") // n1's port; the router's is p1
+			via(10*time.Second, "the link of n1 falls silent", 2)
+			r.sw.Run("ip", "link", "set", "p2", "master", "br0")
+			via(25*time.Second, "the link is back", 1, 2)
 
 			nodes[0].stop() // without a word, as in an upgrade
 			netlab.Eventually(t, 10*time.Second, stale)
@@ -86,6 +78,9 @@ func TestReleases(t *testing.T) {
 			})
 			via(0, "the next announcer is there", 1, 2)
 
+			// FRR 7.5's zebra loses the second of two changes that bgpd tells it in a tenth
+			// of a second: its RIB keeps both next hops.
+			time.Sleep(time.Second)
 			nodes[0].tell(order{Leave: true})
 			nodes[0].stop()
 			via(10*time.Second, "n1 leaves", 2)
@@ -108,9 +103,6 @@ func startReleaseOf(t *testing.T, n *netlab.Node, part string) func() string {
 	}
 	if strings.HasPrefix(part, "frr") {
 		conf := strings.Replace(bgpd(64513, "10.8.0.11", "10.8.0.12"), " timers 1 3\n", " timers 30 90\n neighbor N password secret\n neighbor N bfd\n", 1)
-		if part == waitsForBFD {
-			conf = strings.Replace(conf, " neighbor N bfd\n", "", 1)
-		}
 		frr := n.FRROf(part, conf)
 		frr.StartBFD("")
 		return says(frr.Show, "show bgp ipv4 unicast "+vip4+"/32", "stale")

@@ -41,7 +41,7 @@ func TestRestartKeepsRoutes(t *testing.T) {
 			if tc.bfd != (plan.BFD{}) {
 				conf = withBFD(conf)
 			}
-			frr := r.router.FRROf(netlab.BFDRouter, conf)
+			frr := r.router.FRR(conf)
 			frr.StartBFD("bfd\n profile p\n  receive-interval 100\n  transmit-interval 100\n")
 			session := restarting(tc.router)
 			session.BFD = tc.bfd

@@ -16,6 +16,7 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	"github.com/osrg/gobgp/v4/pkg/server"
 
+	"github.com/heraldlb/herald/speaker/bfd"
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
@@ -25,6 +26,8 @@ type speaker struct {
 	calls    *calls
 	status   *status
 	password func(key string) (string, error)
+
+	bfd *bfd.Server
 
 	gobgp    *server.BgpServer // nil: stopped
 	unwatch  context.CancelFunc
@@ -50,9 +53,8 @@ type speaker struct {
 type peer struct {
 	plan.Session
 	vrf      uint32
-	up       bool     // gobgp has the neighbour; its VRF may be there without
-	password string   // that gobgp was told
-	bfd      plan.BFD // that gobgp was told; zero: none
+	up       bool   // gobgp has the neighbour; its VRF may be there without
+	password string // that gobgp was told
 	routes   map[pathName]attributes
 
 	changed   time.Time               // when its routes changed last
@@ -61,15 +63,25 @@ type peer struct {
 	revived   time.Time               // when it was opened again since it stood still
 	notBefore time.Time               // it is opened again
 	counted   time.Time               // when gobgp was asked last what it announces
+	asked     time.Time               // when a table had it first
+	bfdFirst  bool                    // it wants BFD to be Up before a session
+	bfdFailed bool                    // its last session ended so
+	flapped   time.Time               // when BFD ended a session last that had not lasted
+	downs     uint64                  // how often its BFD session went down, as far as followed
 }
 
 func (p *peer) name() string { return p.Name }
 
 func newSpeaker(o Options, c *calls, st *status) *speaker {
-	return &speaker{
+	s := &speaker{
 		log: o.Log, password: o.Password, calls: c, status: st, peers: map[string]*peer{}, found: newFound(),
 		events: make(chan event), ended: make(chan struct{}),
 	}
+	s.bfd = bfd.NewServer(o.Log, func(peer netip.Addr) {
+		s.showBFD(peer)
+		go s.send(event{bfd: peer}) // BFD must not wait for a loop that is busy
+	})
+	return s
 }
 
 // apply closes sessions first, as their addresses may be needed again. Then it
@@ -95,6 +107,7 @@ func (s *speaker) apply(t plan.Table) error {
 	for _, w := range sorted(want) {
 		errs = append(errs, s.open(w))
 	}
+	s.watchPaths()
 	if s.gobgp != nil {
 		s.ranges(all)
 	}
@@ -178,11 +191,6 @@ func (s *speaker) open(w *session) error {
 	if err := s.addPeer(p); err != nil {
 		errs = append(errs, fmt.Errorf("peer %s: open session: %w", p.Name, err))
 	}
-	if p.bfd != (plan.BFD{}) {
-		if err := s.startBFD(p); err != nil {
-			errs = append(errs, fmt.Errorf("peer %s: change BFD: %w", p.Name, err))
-		}
-	}
 	s.status.routes(p.Name, p.routes, w.withheld)
 	return errors.Join(errs...)
 }
@@ -193,7 +201,7 @@ func (s *speaker) peer(w *session) (*peer, error) {
 		return p, nil
 	}
 	s.lastVRF++
-	p := &peer{Session: w.Session, vrf: s.lastVRF, routes: map[pathName]attributes{}, withdrawn: map[pathName]attributes{}}
+	p := &peer{Session: w.Session, vrf: s.lastVRF, routes: map[pathName]attributes{}, withdrawn: map[pathName]attributes{}, asked: time.Now()}
 	if err := s.addVRF(p); err != nil {
 		return nil, err
 	}

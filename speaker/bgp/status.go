@@ -36,7 +36,7 @@ type PeerStatus struct {
 	LastError   string    // what went wrong last and what to look at; stays when it is up again
 	LastErrorAt time.Time
 	Routes      int    // prefixes that gobgp announces to the peer; 0 unless it is Established
-	BFD         string // Up, Init or Down; empty: none, or not begun, as the session is not up
+	BFD         string // Up, Init or Down; empty: none
 	Restarts    bool   // the peer keeps our routes while we restart (RFC 4724), as of its last OPEN
 	AddPath     bool   // the peer takes more than one path of a prefix (RFC 7911), as of its last OPEN, in each family that we have routes of
 	Reflects    bool   // the peer has sent us a path of an address of ours that it has from another client (RFC 4456)
@@ -59,6 +59,7 @@ type entry struct {
 	paths     families  // of which it takes ADD-PATH
 	changed   time.Time // when State changed last
 	connected time.Time // when the peer took a connection of ours last
+	bfdCease  time.Time // when the peer ended the session last because of BFD
 }
 
 func newStatus(log *slog.Logger) *status {
@@ -109,6 +110,17 @@ func (st *status) is(name string, state State) bool {
 	defer st.mu.Unlock()
 	p := st.peers[name]
 	return p != nil && p.State == state
+}
+
+// established tells since when a session is.
+func (st *status) established(name string) (since time.Time, ok bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	p := st.peers[name]
+	if p == nil || p.State != Established {
+		return time.Time{}, false
+	}
+	return p.Since, true
 }
 
 func (st *status) remove(name string) {
@@ -239,6 +251,34 @@ func (st *status) reflects(name string) {
 	}
 }
 
+// unprotected notes what keeps BFD from watching over a session that is up. It is
+// logged once.
+func (st *status) unprotected(name, reason string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	p := st.peers[name]
+	if p == nil {
+		return
+	}
+	if p.LastError != reason || p.LastErrorAt.Before(p.Since) {
+		st.log.Warn("bgp session without BFD", "peer", p.Name, "address", p.Address, "reason", reason)
+	}
+	p.note(reason)
+}
+
+// idle notes that a session is not even tried.
+func (st *status) idle(name string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.peers[name]; p != nil && p.State != Idle {
+		if p.State == Established {
+			p.Since = time.Now()
+			st.withhold(p)
+		}
+		p.State, p.changed, p.connected = Idle, time.Now(), time.Time{}
+	}
+}
+
 // bfd notes the state of a BFD session.
 func (st *status) bfd(addr netip.Addr, state string) {
 	st.mu.Lock()
@@ -254,6 +294,23 @@ func (st *status) waits(name string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.peers[name].State = Active
+}
+
+// bfdCeased notes that the peer has ended the session because of BFD.
+func (st *status) bfdCeased(addr netip.Addr) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.find(addr); p != nil {
+		p.bfdCease = time.Now()
+	}
+}
+
+// endedByBFD tells whether the peer has ended the session because of BFD just now.
+func (st *status) endedByBFD(name string) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	p := st.peers[name]
+	return p != nil && time.Since(p.bfdCease) < time.Second
 }
 
 // connected notes that the peer has taken a connection of ours.

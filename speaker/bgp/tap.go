@@ -20,6 +20,10 @@ type tap struct {
 
 	keyFault func(why string) // is told that a password could not be set on the listener
 	stranger func(netip.Addr) // is told who has connected without being a neighbor
+
+	// refused is told which peer has closed a connection before it said OPEN, and tells
+	// whether that is since it wants BFD first.
+	refused func(netip.Addr) (explained bool)
 }
 
 // Enabled is true down to debug, the level of failed connections.
@@ -45,6 +49,12 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 		if r.Message == "outgoing connection established" {
 			t.status.connected(t.peer)
 		}
+		if r.Message == refusal && t.refused(t.peer) {
+			return nil
+		}
+		if r.Message == "received notification" && pair(number(r, "Code"), number(r, "Subcode")) == pair(bgp.BGP_ERROR_CEASE, bfdDown) {
+			t.status.bfdCeased(t.peer)
+		}
 		if reason := reasonIn(r, t.status.session(t.peer)); reason != "" {
 			t.status.failed(t.peer, reason)
 		}
@@ -58,22 +68,26 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 	if r.Message == "failed to set md5" {
 		t.keyFault(text(r, "Err"))
 	}
-	if text(r, "Topic") == "bfd" {
-		t.bfdLine(r)
-	}
 	if r.Level >= slog.LevelError && r.Message != "failed to stop BGP server" {
 		t.next.Error("gobgp reports an error", "message", r.Message, "err", text(r, "Error"))
 	}
 	return nil
 }
 
+// refusal is what gobgp says when a peer closes a connection before its OPEN.
+const refusal = "outgoing connection IO error"
+
 // reasonIn is what a line says about why a session is not up.
 func reasonIn(r slog.Record, of plan.Session) string {
 	switch r.Message {
 	case "failed to connect":
 		return dialError(text(r, "Error"))
-	case "outgoing connection IO error":
-		return "the peer closed the connection before it said OPEN: most often it does not know this node's address as a neighbor; FRR 10.3 also does so to a neighbor with bfd"
+	case refusal:
+		why := "the peer closed the connection before it said OPEN: most often it does not know this node's address as a neighbor"
+		if of.BFD == (plan.BFD{}) {
+			why += "; FRR 10.3 also does so to a neighbor with bfd, for which the peer needs a bfdProfile"
+		}
+		return why
 	case "outgoing connection closing due to hold timer expired in OPEN SENT state":
 		return silent
 	case "received notification":
@@ -83,7 +97,7 @@ func reasonIn(r slog.Record, of plan.Session) string {
 		if code == bgp.BGP_ERROR_CEASE && subcode == bgp.BGP_ERROR_SUB_PEER_DECONFIGURED {
 			return "" // we close a session, and may have opened it again already
 		}
-		if text(r, "Communicated-Reason") == "BFD is down" {
+		if text(r, "Communicated-Reason") == bfdIsDown {
 			return "" // which has been said
 		}
 		return sent(code, subcode, of)

@@ -303,6 +303,7 @@ func sessionText(s plan.Session) string {
 	add(s.Passive, "passive")
 	add(s.Source.IsValid(), "source %s", s.Source)
 	add(s.BFD != plan.BFD{}, "bfd %s/%s x %d", s.BFD.ReceiveInterval, s.BFD.TransmitInterval, s.BFD.DetectMultiplier)
+	add(s.BFD.Strict, "strict")
 	add(s.Paths > 0, "paths %d", s.Paths)
 	return text
 }

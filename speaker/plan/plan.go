@@ -132,6 +132,7 @@ type Session struct {
 type BFD struct {
 	ReceiveInterval, TransmitInterval time.Duration
 	DetectMultiplier                  uint8
+	Strict                            bool // no session before BFD is Up
 }
 
 // Route is a prefix that is announced to one peer.

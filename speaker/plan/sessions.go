@@ -153,12 +153,12 @@ func (l lookup) bfd(s *Session, p config.Peer) string {
 	}
 	for _, x := range l.config.BFDProfiles {
 		if x.Name == p.BFDProfile {
-			s.BFD = BFD{x.ReceiveInterval, x.TransmitInterval, x.DetectMultiplier}
+			s.BFD = BFD{x.ReceiveInterval, x.TransmitInterval, x.DetectMultiplier, x.Strict}
 			return ""
 		}
 	}
 	if p.BFDProfile == "default" {
-		s.BFD = BFD{300 * time.Millisecond, 300 * time.Millisecond, 3}
+		s.BFD = BFD{ReceiveInterval: 300 * time.Millisecond, TransmitInterval: 300 * time.Millisecond, DetectMultiplier: 3}
 		return ""
 	}
 	return fmt.Sprintf("there is no BFD profile %s; add it to bfdProfiles", p.BFDProfile)

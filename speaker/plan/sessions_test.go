@@ -128,9 +128,10 @@ func TestSessions(t *testing.T) {
 		{"BFD", []config.Peer{
 			peer("a", func(p *config.Peer) { p.BFDProfile = "fast" }),
 			peer("b", func(p *config.Peer) { p.BFDProfile, p.Address = "default", addr("10.0.0.2") }),
+			peer("d", func(p *config.Peer) { p.BFDProfile, p.Address = "strict", addr("10.0.0.4") }),
 			peer("c", func(p *config.Peer) { p.BFDProfile, p.Address = "slow", addr("10.0.0.3") }),
 		}, []string{
-			"a 10.0.0.1 as 64512 bfd 50ms/50ms x 3", "b 10.0.0.2 as 64512 bfd 300ms/300ms x 3",
+			"a 10.0.0.1 as 64512 bfd 50ms/50ms x 3", "b 10.0.0.2 as 64512 bfd 300ms/300ms x 3", "d 10.0.0.4 as 64512 bfd 300ms/300ms x 3 strict",
 			"refused c: there is no BFD profile slow; add it to bfdProfiles",
 		}},
 		{"as many paths as the family with more aliases has", []config.Peer{peer("a", func(p *config.Peer) {
@@ -145,7 +146,7 @@ func TestSessions(t *testing.T) {
 			c := *testConfig(t)
 			c.Pools = []config.Pool{{Name: "public", Ranges: []config.Range{{From: addr("198.51.100.0"), To: addr("198.51.100.255")}}}}
 			c.Peers = tt.peers
-			c.BFDProfiles = []config.BFDProfile{{Name: "fast", ReceiveInterval: 50 * time.Millisecond, TransmitInterval: 50 * time.Millisecond, DetectMultiplier: 3}}
+			c.BFDProfiles = []config.BFDProfile{{Name: "fast", ReceiveInterval: 50 * time.Millisecond, TransmitInterval: 50 * time.Millisecond, DetectMultiplier: 3}, {Name: "strict", ReceiveInterval: 300 * time.Millisecond, TransmitInterval: 300 * time.Millisecond, DetectMultiplier: 3, Strict: true}}
 			table := plan.Compute(plan.Input{
 				Self: "n1", Config: &c, Gateways: map[cluster.Family]netip.Addr{cluster.IPv4: addr("10.0.0.254")},
 				Cluster: cluster.Snapshot{Nodes: []cluster.Node{{
