@@ -33,7 +33,7 @@ parts() {
 		bird-3 trixie bird3
 		bird3-sid sid bird3
 		openbgpd trixie openbgpd
-		containerd bookworm containerd runc containernetworking-plugins
+		node bookworm containerd runc containernetworking-plugins mount dbus-daemon elogind
 	END
 }
 

@@ -22,7 +22,7 @@ const ldflags = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3" +
 	" -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3"
 
 // components are the names that the multi-call binary kube answers to.
-var components = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubectl"}
+var components = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl"}
 
 // ModuleDir finds the source of this module: above the working directory, or
 // above the running program.

@@ -16,8 +16,10 @@
 // them until something announces them.
 //
 // etcd, the API server, the controllers, the scheduler, kube-proxy and the
-// router are the real programs. Only the kubelet has a stand-in, nodelet, whose
-// pods are processes in namespaces of their own.
+// router are the real programs. Kubelets are real where Options.Kubelets says so:
+// such a node boots as a machine of its own, with containerd, and runs images.
+// Elsewhere they have a stand-in, nodelet, whose pods are processes in namespaces
+// of their own.
 //
 // The host's own namespace gets no interface, route or rule. What it gets is
 // one listening socket on loopback, behind which the API server answers.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/heraldlb/herald/e2e/internal/machine"
 )
 
 // Down removes the lab and everything in it.
@@ -39,6 +41,7 @@ func down(ctx context.Context, name, base string) error {
 	}
 	return errors.Join(
 		removeNamespacesBegunWith(ctx, name),
+		machine.RemoveCgroups(nsPrefix(name)),
 		unmountBelow(dir),
 		os.RemoveAll(dir),
 		removeIfEmpty(base),

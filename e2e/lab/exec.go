@@ -35,10 +35,14 @@ func output(cmd *exec.Cmd, stdin string) (string, error) {
 	return out.String(), nil
 }
 
-// command builds a command that runs in a namespace. nsenter replaces itself,
-// so the process id is the program's, and mounts stay the host's.
+// command builds a command that runs in a namespace, which is given by its name or
+// its file. nsenter replaces itself, so the process id is the program's, and mounts
+// stay the host's.
 func (l *Lab) command(ctx context.Context, ns string, argv ...string) *exec.Cmd {
-	args := append([]string{"--net=" + filepath.Join(netnsDir, ns)}, argv...)
+	if !filepath.IsAbs(ns) {
+		ns = filepath.Join(netnsDir, ns)
+	}
+	args := append([]string{"--net=" + ns}, argv...)
 	cmd := exec.CommandContext(ctx, "nsenter", args...)
 	cmd.Env = append(os.Environ(), marker+l.opts.Name)
 	return cmd
@@ -64,7 +68,8 @@ func (l *Lab) Exec(ctx context.Context, place string, argv ...string) (string, e
 	return output(cmd, "")
 }
 
-// Netns returns the name of a place's network namespace, as in `ip netns`.
+// Netns returns the name of a place's network namespace, as in `ip netns`, or the
+// file that stands for it, where it has no name.
 func (l *Lab) Netns(ctx context.Context, place string) (string, error) {
 	if pod, ok := strings.CutPrefix(place, "pod:"); ok {
 		return l.podNetns(ctx, pod)

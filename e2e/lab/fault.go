@@ -7,6 +7,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/heraldlb/herald/e2e/internal/machine"
 )
 
 const (
@@ -84,6 +86,9 @@ func (l *Lab) PowerOff(ctx context.Context, node string) error {
 	if err := removeNamespaces(ctx, names); err != nil {
 		return fmt.Errorf("node %s: power off: %w", node, err)
 	}
+	if err := machine.RemoveCgroups(l.cgroup(node)); err != nil {
+		return fmt.Errorf("node %s: power off: %w", node, err)
+	}
 	// The kernel would remove the link too, but later than a quick PowerOn.
 	return ip(ctx, l.ns(lan), "link del "+n.Name)
 }
@@ -116,8 +121,11 @@ func (l *Lab) PowerOn(ctx context.Context, node string) error {
 	if !l.state().Off[node] {
 		return fmt.Errorf("node %s has power", node)
 	}
-	if err := os.RemoveAll(l.path("nodes", node)); err != nil {
-		return err
+	// The disk of a machine is still there; the stand-in writes nothing that lasts.
+	if !l.hasKubelet(node) {
+		if err := os.RemoveAll(l.path("nodes", node)); err != nil {
+			return err
+		}
 	}
 	if err := l.makeNode(ctx, n); err != nil {
 		return err
@@ -128,19 +136,23 @@ func (l *Lab) PowerOn(ctx context.Context, node string) error {
 	return l.bootNodes(ctx, []Node{n})
 }
 
-// StopHeartbeat freezes a node's nodelet, as a hung kubelet: no lease, no
+// StopHeartbeat freezes a node's kubelet or nodelet, as if it hung: no lease, no
 // status, no probes, but its pods go on.
-func (l *Lab) StopHeartbeat(node string) error {
-	if _, err := l.poweredNode(node); err != nil {
-		return err
-	}
-	return l.signal("nodelet-"+node, syscall.SIGSTOP)
-}
+func (l *Lab) StopHeartbeat(node string) error { return l.signalAgent(node, syscall.SIGSTOP) }
 
 // ResumeHeartbeat ends what StopHeartbeat did.
-func (l *Lab) ResumeHeartbeat(node string) error {
+func (l *Lab) ResumeHeartbeat(node string) error { return l.signalAgent(node, syscall.SIGCONT) }
+
+func (l *Lab) signalAgent(node string, sig syscall.Signal) error {
 	if _, err := l.poweredNode(node); err != nil {
 		return err
 	}
-	return l.signal("nodelet-"+node, syscall.SIGCONT)
+	if !l.hasKubelet(node) {
+		return l.signal("nodelet-"+node, sig)
+	}
+	p, err := l.processOf(node, "kubelet")
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(p.PID, sig)
 }

@@ -10,6 +10,22 @@ import (
 	"time"
 )
 
+// startAgent starts what makes a node of a namespace.
+func (l *Lab) startAgent(ctx context.Context, n Node) error {
+	if l.hasKubelet(n.Name) {
+		return l.startMachine(ctx, n)
+	}
+	return l.startNodelet(n)
+}
+
+// agent is the name of that, among the lab's processes and logs.
+func (l *Lab) agent(node string) string {
+	if l.hasKubelet(node) {
+		return "machine-" + node
+	}
+	return "nodelet-" + node
+}
+
 // startNodelet starts the kubelet's stand-in in the node's namespace.
 func (l *Lab) startNodelet(n Node) error {
 	dir := l.path("nodes", n.Name)
@@ -72,7 +88,7 @@ func (l *Lab) waitNodes(ctx context.Context, nodes []Node) error {
 		}
 		for _, n := range nodes {
 			if !ready[n.Name] {
-				return fmt.Errorf("%s is not; log: %s", n.Name, l.path("log", "nodelet-"+n.Name+".log"))
+				return fmt.Errorf("%s is not; log: %s", n.Name, l.path("log", l.agent(n.Name)+".log"))
 			}
 		}
 		return nil
@@ -137,12 +153,20 @@ func (l *Lab) waitProxy(ctx context.Context, n Node) error {
 // bootNodes starts what runs on the nodes, and waits for it.
 func (l *Lab) bootNodes(ctx context.Context, nodes []Node) error {
 	for _, n := range nodes {
-		if err := l.startNodelet(n); err != nil {
+		if err := l.startAgent(ctx, n); err != nil {
 			return err
 		}
 	}
 	if err := l.waitNodes(ctx, nodes); err != nil {
 		return err
+	}
+	for _, n := range nodes {
+		if !l.hasKubelet(n.Name) {
+			continue
+		}
+		if err := l.givePodCIDRs(ctx, n); err != nil {
+			return err
+		}
 	}
 	return l.startProxies(ctx, nodes)
 }

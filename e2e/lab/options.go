@@ -28,6 +28,9 @@ type Options struct {
 	NodeMonitorGracePeriod time.Duration // zero: 50s, as in Kubernetes
 	Heartbeat              time.Duration // of the nodes; zero: 2s
 	NodeLabels             map[string]map[string]string
+	// Kubelets are the nodes with real containerd and a real kubelet, or All; the
+	// others have the stand-in, nodelet.
+	Kubelets []string
 
 	Router            string        // a name that Parts lists: frr-... or bird-...; empty: DefaultRouter
 	ASN               uint32        // the router's; zero: 64512
@@ -84,6 +87,11 @@ func (o Options) validate() error {
 	}
 	for _, name := range o.FarNodes {
 		if _, err := (&Lab{opts: o}).Node(name); err != nil {
+			return err
+		}
+	}
+	for _, name := range o.Kubelets {
+		if _, err := (&Lab{opts: o}).Node(name); err != nil && name != All {
 			return err
 		}
 	}

@@ -26,12 +26,17 @@ func InPart(part, dir, program string, args ...string) ([]string, error) {
 
 // Part makes sure that a part is there, which takes seconds the first time.
 func Part(ctx context.Context, part string) error {
+	_, err := partRoot(ctx, part)
+	return err
+}
+
+func partRoot(ctx context.Context, part string) (string, error) {
 	script, err := partsScript()
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = run(ctx, "", script, "root", part)
-	return err
+	out, err := run(ctx, "", script, "root", part)
+	return strings.TrimSpace(out), err
 }
 
 // Parts lists what there is: names, where they come from, and their versions.

@@ -43,6 +43,10 @@ func (l *Lab) podRecord(pod string) (podRecord, error) {
 
 func (l *Lab) podNetns(ctx context.Context, pod string) (string, error) {
 	r, err := l.podRecord(pod)
+	if err != nil && len(l.opts.Kubelets) > 0 {
+		pause, _, err := l.machinePod(pod)
+		return fmt.Sprintf("/proc/%d/ns/net", pause), err
+	}
 	if err != nil {
 		return "", err
 	}
@@ -56,6 +60,13 @@ func (l *Lab) podNetns(ctx context.Context, pod string) (string, error) {
 // numbers them.
 func (l *Lab) PodPIDs(pod string) ([]int, error) {
 	r, err := l.podRecord(pod)
+	if err != nil && len(l.opts.Kubelets) > 0 {
+		_, pids, err := l.machinePod(pod)
+		if err == nil && len(pids) == 0 {
+			err = errors.New("pod " + pod + ": no process of it runs")
+		}
+		return pids, err
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,10 @@ func fromField(name, path string) map[string]any {
 func (p PodSpec) manifest() map[string]any {
 	setDefault(&p.Image, "echo")
 	setDefault(&p.Grace, 2)
-	container := map[string]any{"name": "main", "image": p.Image, "args": p.Args, "env": identity}
+	container := map[string]any{
+		"name": "main", "image": p.Image, "args": p.Args, "env": identity,
+		"imagePullPolicy": "Never", // there is no registry
+	}
 	if p.Image == "echo" {
 		container["readinessProbe"] = map[string]any{
 			"httpGet":       map[string]any{"path": "/healthz", "port": 8080},

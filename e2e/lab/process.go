@@ -28,6 +28,7 @@ type daemon struct {
 	argv  []string
 	env   []string
 	extra []*os.File
+	clone uintptr // new namespaces, of which it is the first process
 }
 
 // start starts a daemon that outlives us, and remembers it.
@@ -42,7 +43,7 @@ func (l *Lab) start(d daemon) error {
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.ExtraFiles = d.extra
 	cmd.Dir = l.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: d.clone}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", d.name, err)
 	}

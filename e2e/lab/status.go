@@ -59,7 +59,7 @@ func (s state) link(node string) string {
 // excused are the programs of a node without power.
 func (s state) excused(name string) bool {
 	for node := range s.Off {
-		if name == "nodelet-"+node || name == "kube-proxy-"+node {
+		if name == "nodelet-"+node || name == "machine-"+node || name == "kube-proxy-"+node {
 			return true
 		}
 	}

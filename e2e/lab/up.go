@@ -27,6 +27,11 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err := errors.Join(checkRouter(ctx, o.Router), Part(ctx, o.Router)); err != nil {
 		return nil, fmt.Errorf("lab %s: %w", o.Name, err)
 	}
+	if len(o.Kubelets) > 0 {
+		if err := Part(ctx, nodePart); err != nil {
+			return nil, fmt.Errorf("lab %s: %w", o.Name, err)
+		}
+	}
 	l := &Lab{opts: o, dir: filepath.Join(o.BaseDir, o.Name), log: o.Log, at: time.Now()}
 	unlock, err := l.claim()
 	if err != nil {
@@ -60,9 +65,13 @@ func (l *Lab) claim() (unlock func(), err error) {
 
 // checkPrograms says early what would fail late.
 func checkPrograms(o Options) error {
-	for _, p := range []string{
+	programs := []string{
 		"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubectl", "lab", "nodelet",
-	} {
+	}
+	if len(o.Kubelets) > 0 {
+		programs = append(programs, "kubelet", "images/pause.tar")
+	}
+	for _, p := range programs {
 		if _, err := os.Stat(filepath.Join(o.BinDir, p)); err != nil {
 			return fmt.Errorf("lab: program %s is missing; build it with `lab build`: %w", p, err)
 		}

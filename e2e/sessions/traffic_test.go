@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -44,40 +43,22 @@ func on(nodes ...string) map[string]int {
 }
 
 // traffic is what clients saw.
-type traffic struct {
-	probe flows.Probe // a new connection every 10 ms
-	hold  flows.Hold  // 200 connections with a request every 100 ms
-}
+type traffic struct{ stage.Traffic }
 
-// during sends traffic to an address while something happens.
-func during(t *testing.T, a netip.Addr, lasting time.Duration, do func()) (got traffic) {
+// during sends traffic to an address while something happens, a new connection
+// every 10 ms, for so long at least.
+func during(t *testing.T, a netip.Addr, lasting time.Duration, do func()) traffic {
 	t.Helper()
-	var wg sync.WaitGroup
-	errs := make([]error, 2)
-	wg.Go(func() {
-		errs[0] = herald.Run(t.Context(), lab.Ext, &got.probe, "flows", "probe", "--interval", "10ms", "--duration", lasting.String(), "--target", target(a))
-	})
-	wg.Go(func() {
-		errs[1] = herald.Run(t.Context(), lab.Ext, &got.hold, "flows", "hold", "--duration", lasting.String(), "--target", target(a))
-	})
-	time.Sleep(2 * time.Second)
-	do()
-	wg.Wait()
-	for _, err := range errs {
-		must(t, err)
-	}
-	if got.probe.Sent == 0 || got.hold.Established != got.hold.Connections {
-		t.Fatalf("%d probes, %d of %d connections", got.probe.Sent, got.hold.Established, got.hold.Connections)
-	}
-	t.Logf("%s: %d of %d probes lost %v, outages %+v; %d of %d connections broken %v",
-		a, got.probe.Lost, got.probe.Sent, got.probe.Errors, got.probe.Outages, got.hold.Broken, got.hold.Established, got.hold.Kinds)
-	return got
+	got, err := herald.Traffic(t.Context(), a, 10*time.Millisecond, lasting, do)
+	must(t, err)
+	t.Logf("%s: %s", a, got)
+	return traffic{got}
 }
 
 func (x traffic) wantNothingLost(t *testing.T) {
 	t.Helper()
-	if x.probe.Lost > 0 || x.hold.Broken > 0 {
-		t.Errorf("%d of %d probes lost, %d of %d connections broken: want none", x.probe.Lost, x.probe.Sent, x.hold.Broken, x.hold.Established)
+	if x.Probe.Lost > 0 || x.Hold.Broken > 0 {
+		t.Errorf("%d of %d probes lost, %d of %d connections broken: want none", x.Probe.Lost, x.Probe.Sent, x.Hold.Broken, x.Hold.Established)
 	}
 }
 
@@ -87,9 +68,9 @@ const caughtOpen = 2
 
 func (x traffic) wantNewServed(t *testing.T) {
 	t.Helper()
-	open := x.probe.Errors["reset"] // in place of an answer; one that was not open is refused
-	if lost := x.probe.Lost - open; lost > 0 || open > caughtOpen {
-		t.Errorf("%d of %d new connections lost, want none, and %d were reset when they were open", lost, x.probe.Sent, open)
+	open := x.Probe.Errors["reset"] // in place of an answer; one that was not open is refused
+	if lost := x.Probe.Lost - open; lost > 0 || open > caughtOpen {
+		t.Errorf("%d of %d new connections lost, want none, and %d were reset when they were open", lost, x.Probe.Sent, open)
 	}
 }
 

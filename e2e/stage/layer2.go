@@ -36,11 +36,16 @@ func InstallLayer2(ctx context.Context, l *lab.Lab) (*Stage, error) {
 func (s *Stage) MakeGossipKey(ctx context.Context) error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
+	return s.Secret(ctx, "herald-gossip", map[string]string{"key": base64.StdEncoding.EncodeToString(key)})
+}
+
+// Secret makes a Secret in Herald's namespace, and that first.
+func (s *Stage) Secret(ctx context.Context, name string, data map[string]string) error {
 	for _, o := range []object{
 		{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": "herald-system"}},
 		{
-			"apiVersion": "v1", "kind": "Secret", "metadata": object{"name": "herald-gossip", "namespace": "herald-system"},
-			"stringData": object{"key": base64.StdEncoding.EncodeToString(key)},
+			"apiVersion": "v1", "kind": "Secret", "metadata": object{"name": name, "namespace": "herald-system"},
+			"stringData": data,
 		},
 	} {
 		if err := s.apply(ctx, o); err != nil {

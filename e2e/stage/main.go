@@ -30,6 +30,9 @@ func Main(s Suite) int {
 		fmt.Fprintln(os.Stderr, "skipped:", skip)
 		return 0
 	}
+	if err == nil && len(s.Options.Kubelets) > 0 {
+		err = lab.BuildImages(ctx, os.Stderr)
+	}
 	if err == nil {
 		s.Options.Name, s.Options.Log = lab.TestName(s.Number), os.Stderr
 		var l *lab.Lab

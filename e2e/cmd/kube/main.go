@@ -1,5 +1,5 @@
-// Command kube is the lab's Kubernetes: etcd, the control plane, kube-proxy and
-// kubectl in one multi-call binary. The name it is called by (a symlink), or
+// Command kube is the lab's Kubernetes: etcd, the control plane, kube-proxy, the
+// kubelet and kubectl in one multi-call binary. The name it is called by (a symlink), or
 // its first argument, says which component it is.
 //
 // One binary means one link instead of six, a quarter of the disk, and text
@@ -7,6 +7,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 func main() {
@@ -44,13 +46,15 @@ func main() {
 		run(scheduler.NewSchedulerCommand())
 	case "kube-proxy":
 		run(proxy.NewProxyCommand())
+	case "kubelet":
+		run(kubelet.NewKubeletCommand(context.Background()))
 	case "kubectl":
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 			kubectlutil.CheckErr(err)
 		}
 	default:
 		fmt.Fprintf(os.Stderr, "kube: no component %q; call it as etcd, kube-apiserver, "+
-			"kube-controller-manager, kube-scheduler, kube-proxy or kubectl\n", name)
+			"kube-controller-manager, kube-scheduler, kube-proxy, kubelet or kubectl\n", name)
 		os.Exit(2)
 	}
 }

@@ -20,7 +20,10 @@ func build(ctx context.Context, _ string, _ []string) error {
 	if err := lab.Part(ctx, lab.DefaultRouter); err != nil {
 		return err
 	}
-	return lab.Build(ctx, os.Stdout)
+	if err := lab.Build(ctx, os.Stdout); err != nil {
+		return err
+	}
+	return lab.BuildImages(ctx, os.Stdout)
 }
 
 // parts lists the routers that `lab up -router` takes, and other people's parts
@@ -41,6 +44,7 @@ func up(ctx context.Context, name string, args []string) error {
 	flags.DurationVar(&o.NodeMonitorGracePeriod, "grace", 50*time.Second, "silence after which a node is not ready")
 	flags.DurationVar(&o.Heartbeat, "heartbeat", 2*time.Second, "how often nodes report")
 	flags.StringVar(&o.Router, "router", lab.DefaultRouter, "the router, as `lab parts` lists them")
+	kubelets := flags.String("kubelet", "", "nodes with real containerd and a real kubelet, as in n1,n2, or all")
 	asn := flags.Uint("asn", 64512, "the router's AS number")
 	flags.StringVar(&o.PeerAS, "peer-as", "external", "AS the router accepts: external, internal or a number")
 	flags.DurationVar(&o.Keepalive, "keepalive", 3*time.Second, "BGP keepalive of the router")
@@ -54,6 +58,9 @@ func up(ctx context.Context, name string, args []string) error {
 	o.ASN = uint32(*asn)
 	if *far != "" {
 		o.FarNodes = strings.Split(*far, ",")
+	}
+	if *kubelets != "" {
+		o.Kubelets = strings.Split(*kubelets, ",")
 	}
 	if *extra != "" {
 		b, err := os.ReadFile(*extra)
@@ -89,6 +96,14 @@ func relay(_ context.Context, _ string, args []string) error {
 		return errors.New("relay: want one address")
 	}
 	return lab.Relay(args[0])
+}
+
+// boot is how the lab starts a node with a kubelet; it is no command for people.
+func boot(_ context.Context, _ string, args []string) error {
+	if len(args) != 1 {
+		return errors.New("machine: want one file")
+	}
+	return lab.BootMachine(args[0])
 }
 
 func status(ctx context.Context, name string, _ []string) error {

@@ -21,7 +21,8 @@ const usage = `lab: a real Kubernetes and a real router in network namespaces
 usage: lab [-name NAME] COMMAND [ARGUMENT...]
 
   build              install missing Debian packages, build Kubernetes, tools and Herald
-  up [FLAG...]       bring the lab up (lab up -h shows the flags)
+  up [FLAG...]       bring the lab up (lab up -h shows the flags); with -kubelet all
+                     or -kubelet n1,n2, nodes have real containerd and a real kubelet
   down               remove it, also what a killed up has left
   status             nodes, pods, and what is wrong
   list               names of the labs that are up
@@ -58,7 +59,7 @@ var commands map[string]command
 
 func init() {
 	commands = map[string]command{
-		"build": build, "up": up, "down": down, "parts": parts, "status": status, "list": list, "relay": relay,
+		"build": build, "up": up, "down": down, "parts": parts, "status": status, "list": list, "relay": relay, "machine": boot,
 		"pod": pod, "heartbeat": heartbeat, "apiserver": apiserver, "router": router,
 		"cut":         eachNode((*lab.Lab).Cut),
 		"cut-carrier": eachNode((*lab.Lab).CutCarrier),

@@ -1,0 +1,194 @@
+// Package kubelet tests Herald on nodes with real containerd and real kubelets:
+// its own images, its manifests as they are, and what a kubelet does to pods.
+package kubelet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/e2e/internal/flows"
+	"github.com/heraldlb/herald/e2e/lab"
+	"github.com/heraldlb/herald/e2e/stage"
+)
+
+var herald *stage.Stage
+
+const password = "the-password-of-the-router"
+
+// config has the router ask for a password.
+const config = `apiVersion: heraldlb.io/v1
+pools:
+- name: public
+  ranges: [10.99.16.0/20, fd99:1::/112]
+peers:
+- name: router
+  address: ` + lab.Router4 + `
+  asn: 64512
+  holdTime: 9s
+  keepaliveTime: 3s
+  bfdProfile: default
+  passwordKey: router
+bgp:
+  asn: 64513
+  weights: {interval: 4s, minChange: 25, decreaseDelay: 2s, settleTime: 3s}
+`
+
+func TestMain(m *testing.M) {
+	os.Exit(stage.Main(stage.Suite{
+		Number: 58, AtMost: 25 * time.Minute,
+		Options: lab.Options{
+			Kubelets: []string{lab.All}, BFD: true,
+			RouterExtraConfig: "router bgp 64512\n neighbor nodes password " + password + "\nexit\n",
+		},
+		Install: install,
+		Run:     func(s *stage.Stage) int { herald = s; return m.Run() },
+	}))
+}
+
+// install applies the manifests with everything, and sees how a kubelet finds
+// speakers that have no configuration.
+func install(ctx context.Context, l *lab.Lab) (*stage.Stage, error) {
+	s := &stage.Stage{Lab: l}
+	if err := s.MakeGossipKey(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.Secret(ctx, "herald-bgp", map[string]string{"router": password}); err != nil {
+		return nil, err
+	}
+	if err := s.Manifests(ctx, "overlays/full"); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(waitRunning(ctx, s, 60*time.Second), stay(ctx, 5*time.Second, func() error { return noneReady(ctx, s) })); err != nil {
+		return nil, err
+	}
+	if err := s.Configure(ctx, config); err != nil {
+		return nil, err
+	}
+	return s, s.WaitInstalled(ctx)
+}
+
+// waitRunning waits until a speaker runs on each node.
+func waitRunning(ctx context.Context, s *stage.Stage, atMost time.Duration) error {
+	return stage.Wait(ctx, atMost, func() error {
+		for _, n := range s.Nodes() {
+			name, err := s.SpeakerOn(ctx, n.Name)
+			if err != nil {
+				return err
+			}
+			p, err := s.Pod(ctx, name)
+			if err != nil || p.Phase != "Running" {
+				return fmt.Errorf("%s is %s, %w", name, p.Phase, err)
+			}
+		}
+		return nil
+	})
+}
+
+// noneReady is an error if a speaker is ready that cannot be.
+func noneReady(ctx context.Context, s *stage.Stage) error {
+	for _, n := range s.Nodes() {
+		name, err := s.SpeakerOn(ctx, n.Name)
+		if err != nil {
+			return err
+		}
+		if p, err := s.Pod(ctx, name); err != nil || p.Ready {
+			return fmt.Errorf("%s has no configuration, and is ready all the same: %v, %w", name, p.Ready, err)
+		}
+	}
+	return nil
+}
+
+// stay fails as soon as something is not so any more.
+func stay(ctx context.Context, lasting time.Duration, so func() error) error {
+	for end := time.Now().Add(lasting); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if err := errors.Join(ctx.Err(), so()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// begin is how every test starts: with the configuration of the package in force,
+// and nothing under way that another test has set off.
+func begin(t *testing.T) {
+	t.Helper()
+	must(t, herald.Configure(t.Context(), config))
+	must(t, herald.Calm(t.Context()))
+}
+
+// everyNode is a third each.
+var everyNode = map[string]int{"n1": 1, "n2": 1, "n3": 1}
+
+// serve creates a Service with a pod on each node, and returns its first address
+// once the router sends to all of them.
+func serve(t *testing.T, name string) netip.Addr {
+	t.Helper()
+	ctx := t.Context()
+	must(t, herald.RunPods(ctx, name, everyNode))
+	must(t, herald.Create(ctx, stage.Service{Name: name}))
+	t.Cleanup(func() {
+		ctx := context.Background()
+		_, err := herald.Kubectl(ctx, "delete", "pods", "-l", "app="+name, "--wait=false")
+		must(t, errors.Join(err, herald.Delete(ctx, name)))
+	})
+	addrs, err := herald.WaitAddrs(ctx, name, 2)
+	must(t, err)
+	a := addrs[0]
+	must(t, herald.WaitWeights(ctx, 20*time.Second, a, everyNode))
+	var first flows.First
+	must(t, herald.Run(ctx, lab.Ext, &first, "flows", "probe", "--until-first-success", "--duration", "20s", "--target", netip.AddrPortFrom(a, 80).String()))
+	return a
+}
+
+// traffic sends 400 new connections a second, and holds 200, while something
+// happens.
+func traffic(t *testing.T, a netip.Addr, do func()) stage.Traffic {
+	t.Helper()
+	begun := time.Now()
+	got, err := herald.Traffic(t.Context(), a, 2500*time.Microsecond, 0, do)
+	must(t, err)
+	t.Logf("%s, %s: %s", a, time.Since(begun).Round(100*time.Millisecond), got)
+	return got
+}
+
+func wantNothingLost(t *testing.T, got stage.Traffic) {
+	t.Helper()
+	if got.Probe.Lost > 0 || got.Hold.Broken > 0 {
+		t.Errorf("%d of %d probes lost, %d of %d connections broken: want none", got.Probe.Lost, got.Probe.Sent, got.Hold.Broken, got.Hold.Established)
+	}
+}
+
+// unmoved fails if the router changed the route of an address while something
+// happened.
+func unmoved(t *testing.T, a netip.Addr, do func()) {
+	t.Helper()
+	m, err := herald.Monitor(t.Context())
+	must(t, err)
+	defer m.Stop()
+	do()
+	must(t, m.Alive())
+	if e := m.Events(a.String()); len(e) != 0 {
+		t.Errorf("the route to %s changed: %+v", a, e)
+	}
+}
+
+// kubectl runs kubectl with the words of a line.
+func kubectl(t *testing.T, line string) string {
+	t.Helper()
+	out, err := herald.Kubectl(t.Context(), strings.Fields(line)...)
+	must(t, err)
+	return out
+}
