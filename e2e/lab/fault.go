@@ -79,6 +79,12 @@ func (l *Lab) PowerOff(ctx context.Context, node string) error {
 	if err := l.portState(ctx, n.Name, "disabled"); err != nil {
 		return err
 	}
+	return l.switchOff(ctx, n)
+}
+
+// switchOff ends what a node was.
+func (l *Lab) switchOff(ctx context.Context, n Node) error {
+	node := n.Name
 	if err := l.update(func(s *state) { s.Off[node] = true; delete(s.Cut, node) }); err != nil {
 		return err
 	}
@@ -89,8 +95,12 @@ func (l *Lab) PowerOff(ctx context.Context, node string) error {
 	if err := machine.RemoveCgroups(l.cgroup(node)); err != nil {
 		return fmt.Errorf("node %s: power off: %w", node, err)
 	}
-	// The kernel would remove the link too, but later than a quick PowerOn.
-	return ip(ctx, l.ns(lan), "link del "+n.Name)
+	// The kernel removes the link too, but later than a quick PowerOn.
+	err := ip(ctx, l.ns(lan), "link del "+n.Name)
+	if _, gone := run(ctx, "", "ip", "-n", l.ns(lan), "link", "show", n.Name); gone != nil {
+		return nil
+	}
+	return err
 }
 
 // removeNamespaces kills all that lives in namespaces and removes them.

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/heraldlb/herald/e2e/internal/machine"
 )
@@ -23,6 +25,19 @@ const All = "all"
 
 func (l *Lab) hasKubelet(node string) bool {
 	return slices.Contains(l.opts.Kubelets, node) || slices.Contains(l.opts.Kubelets, All)
+}
+
+// startMachines boots the nodes that have a kubelet. They need no API server yet, so
+// both start at the same time.
+func (l *Lab) startMachines(ctx context.Context) error {
+	for _, n := range l.Nodes() {
+		if l.hasKubelet(n.Name) {
+			if err := l.startMachine(ctx, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // startMachine boots a node with containerd and a kubelet.
@@ -57,6 +72,9 @@ func (l *Lab) startMachine(ctx context.Context, n Node) error {
 // BootMachine is Boot of a node with a kubelet; the calling process becomes its first.
 func BootMachine(file string) error { return machine.Boot(file) }
 
+// PowerOffMachine is PowerOff of the machine that the calling process is in.
+func PowerOffMachine() error { return machine.PowerOff() }
+
 // cgroup is the name of a node's branch. Like those of namespaces it begins with
 // what no other lab's does.
 func (l *Lab) cgroup(node string) string { return l.ns(node) }
@@ -69,21 +87,76 @@ func (l *Lab) givePodCIDRs(ctx context.Context, n Node) error {
 	return err
 }
 
+// ShutDown turns a node with a kubelet off in good order, as its operator does: the
+// kubelet is told, ends the pods, and lets the machine go off. PowerOn boots it.
+func (l *Lab) ShutDown(ctx context.Context, node string) error {
+	n, err := l.poweredNode(node)
+	if err != nil {
+		return err
+	}
+	if !l.hasKubelet(node) {
+		return fmt.Errorf("node %s has no kubelet; use poweroff", node)
+	}
+	first := l.state().Procs["machine-"+node]
+	const login = "org.freedesktop.login1"
+	cmd := exec.CommandContext(ctx, "nsenter", "--target", strconv.Itoa(first.PID), "--mount", "--pid", "--",
+		"/usr/bin/busctl", "call", login, "/org/freedesktop/login1", login+".Manager", "PowerOff", "b", "false")
+	if _, err := output(cmd, ""); err != nil {
+		return fmt.Errorf("node %s: shut down: %w", node, err)
+	}
+	err = waitFor(ctx, 2*time.Minute, "node "+node+" to shut down", func() error {
+		if first.alive() {
+			return errors.New("it still runs; see " + l.path("log", "kubelet-"+node+".log"))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return l.switchOff(ctx, n)
+}
+
+// RestartKubelet ends the kubelet of a node as a crash does. Its machine starts
+// another one after a second.
+func (l *Lab) RestartKubelet(node string) error {
+	if _, err := l.poweredNode(node); err != nil {
+		return err
+	}
+	return l.signalAgent(node, syscall.SIGKILL)
+}
+
+// StarvePod leaves the containers of a pod, on a node with a kubelet, no more memory
+// than they have. The kernel ends them when they want more; those that the kubelet
+// starts then are free again.
+func (l *Lab) StarvePod(pod string) error {
+	pids, err := l.PodPIDs(pod)
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := machine.Starve(pid); err != nil {
+			return fmt.Errorf("pod %s: %w", pod, err)
+		}
+	}
+	return nil
+}
+
 // processOf finds a program of a node with a kubelet by its name.
 func (l *Lab) processOf(node, program string) (proc, error) {
 	first := l.state().Procs["machine-"+node]
 	if !first.alive() {
 		return proc{}, fmt.Errorf("node %s does not run; see %s", node, l.path("log", "machine-"+node+".log"))
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", first.PID))
-	if err != nil {
-		return proc{}, err
-	}
-	for f := range strings.FieldsSeq(string(b)) {
-		comm, _ := os.ReadFile("/proc/" + f + "/comm")
-		if strings.TrimSpace(string(comm)) == program {
-			pid, err := strconv.Atoi(f)
-			return proc{PID: pid, Start: startTime(pid)}, err
+	// Each thread has children of its own.
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", first.PID))
+	for _, list := range lists {
+		b, _ := os.ReadFile(list)
+		for f := range strings.FieldsSeq(string(b)) {
+			comm, _ := os.ReadFile("/proc/" + f + "/comm")
+			if strings.TrimSpace(string(comm)) == program {
+				pid, err := strconv.Atoi(f)
+				return proc{PID: pid, Start: startTime(pid)}, err
+			}
 		}
 	}
 	return proc{}, fmt.Errorf("node %s: no %s runs; see %s", node, program, l.path("log", program+"-"+node+".log"))

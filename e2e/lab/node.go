@@ -12,10 +12,13 @@ import (
 
 // startAgent starts what makes a node of a namespace.
 func (l *Lab) startAgent(ctx context.Context, n Node) error {
-	if l.hasKubelet(n.Name) {
-		return l.startMachine(ctx, n)
+	if !l.hasKubelet(n.Name) {
+		return l.startNodelet(n)
 	}
-	return l.startNodelet(n)
+	if l.state().Procs[l.agent(n.Name)].alive() { // since before the API server was
+		return nil
+	}
+	return l.startMachine(ctx, n)
 }
 
 // agent is the name of that, among the lab's processes and logs.

@@ -111,7 +111,7 @@ func (l *Lab) steps(ctx context.Context, ln *net.TCPListener, port int) error {
 			return errors.Join(l.startEtcd(), l.StartAPIServer(), l.startRelay(ln))
 		}},
 		{"router", func() error { return l.startRouter(ctx) }},
-		{"nodes' namespaces and links", func() error { return l.makeNodes(ctx) }},
+		{"nodes' namespaces and links", func() error { return errors.Join(l.makeNodes(ctx), l.startMachines(ctx)) }},
 		{"API server ready", func() error { return l.WaitAPI(ctx) }},
 		{"controllers and scheduler started", l.startControllers},
 		{"nodes ready, kube-proxy has its rules", func() error { return l.bootNodes(ctx, l.Nodes()) }},

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -36,8 +37,10 @@ usage: lab [-name NAME] COMMAND [ARGUMENT...]
   cut-carrier nX...  the cable is pulled
   restore nX...      end of either
   poweroff nX...     the plug is pulled: silent link, every process gone
+  shutdown nX...     in good order; the kubelet, a real one, ends the pods first
   poweron nX...      the node boots; its pods start again
   heartbeat stop|resume nX...
+  kubelet nX...      its kubelet, a real one, crashes and is started again
   apiserver kill|start
   router kill|start  bgpd or bird only; its routes go with it
 
@@ -66,11 +69,20 @@ func init() {
 		"restore":     eachNode((*lab.Lab).Restore),
 		"poweroff":    eachNode((*lab.Lab).PowerOff),
 		"poweron":     eachNode((*lab.Lab).PowerOn),
+		"shutdown":    eachNode((*lab.Lab).ShutDown),
+		"kubelet":     eachNode(func(l *lab.Lab, _ context.Context, node string) error { return l.RestartKubelet(node) }),
 		"exec":        execIn, "kubectl": kubectl, "vtysh": vtysh, "routes": routes, "nodes": nodes,
 	}
 }
 
 func main() {
+	if filepath.Base(os.Args[0]) == "poweroff" { // on a node with a kubelet
+		if err := lab.PowerOffMachine(); err != nil {
+			fmt.Fprintln(os.Stderr, "poweroff:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := dispatch(ctx, os.Args[1:])
 	stop()

@@ -1,9 +1,12 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // PauseImage is what holds a pod's namespaces.
@@ -67,7 +70,28 @@ resolvConf: ""
 maxPods: 250
 nodeStatusUpdateFrequency: %[2]s
 nodeLeaseDurationSeconds: %[3]d
+shutdownGracePeriod: %[4]s
+shutdownGracePeriodCriticalPods: %[5]s
 `
+
+// How long the kubelet holds a shutdown up, and how much of that is for pods with a
+// critical priority, which go last. Speakers are among these and may take 60 s.
+const shutdownGrace, criticalGrace = 90 * time.Second, 60 * time.Second
+
+// The kubelet hears of a shutdown from logind, or here from elogind, which is logind
+// without systemd. The configuration of a bus for root alone has no policy.
+const busFile = `<busconfig>
+  <type>system</type>
+  <listen>unix:path=` + busSocket + `</listen>
+  <policy context="default">
+    <allow own="*"/>
+    <allow send_type="method_call"/><allow send_type="signal"/><allow send_type="method_return"/><allow send_type="error"/>
+    <allow receive_type="method_call"/><allow receive_type="signal"/><allow receive_type="method_return"/><allow receive_type="error"/>
+  </policy>
+</busconfig>
+`
+
+const elogindFile = "[Login]\nInhibitDelayMaxSec=%d\n"
 
 // leasePeriods is how many renewals a lease lasts: the kubelet's own share.
 const leasePeriods = 4
@@ -76,11 +100,13 @@ const leasePeriods = 4
 func writeFiles(c Config) error {
 	seconds := max(1, int(leasePeriods*c.Heartbeat.Seconds()))
 	files := map[string]string{
+		"/etc/dbus.conf":              busFile,
+		"/etc/elogind/logind.conf":    fmt.Sprintf(elogindFile, int(shutdownGrace.Seconds())),
 		"/etc/hostname":               c.Node + "\n",
 		"/etc/hosts":                  "127.0.0.1 localhost\n::1 localhost\n",
 		"/etc/containerd/config.toml": containerdFile,
 		"/etc/cni/net.d/lab.conflist": fmt.Sprintf(cniFile, c.PodCIDR4, c.PodCIDR6),
-		kubeletConfig:                 fmt.Sprintf(kubeletFile, c.Cgroup, c.Heartbeat, seconds),
+		kubeletConfig:                 fmt.Sprintf(kubeletFile, c.Cgroup, c.Heartbeat, seconds, shutdownGrace, criticalGrace),
 	}
 	for to, from := range map[string]string{kubeconfig: c.Kubeconfig, clientCA: c.CA} {
 		b, err := os.ReadFile(from)
@@ -99,10 +125,17 @@ func writeFiles(c Config) error {
 			return err
 		}
 	}
-	// containerd keeps pods' network namespaces below /var/run.
-	run := filepath.Join(root, "/var/run")
-	if _, err := os.Lstat(run); err == nil {
-		return nil
+	if err := os.MkdirAll(filepath.Join(root, filepath.Dir(busSocket)), 0o755); err != nil {
+		return err
 	}
-	return os.Symlink("/run", run)
+	for name, to := range map[string]string{
+		"/var/run":       "/run", // containerd keeps pods' network namespaces below it
+		"/sbin/poweroff": programs + "/lab",
+	} {
+		err := os.Symlink(to, filepath.Join(root, name))
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }

@@ -6,7 +6,8 @@
 // containerd with all that it depends on (parts.sh, part "node"), under an overlay
 // that holds what the machine writes: its disk, which outlives a power cut. Its
 // first process is ours. When that one ends, the kernel ends all the others, the
-// containers' too, and unmounts everything: that is the power cut.
+// containers' too, and unmounts everything: that is the power cut. Before it may come
+// a shutdown in good order, which elogind announces to the kubelet.
 //
 // What is shared with other machines is the kernel: its settings that no namespace
 // has, its log, its clock, and the tree of cgroups, of which each machine has a
@@ -18,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -45,7 +47,12 @@ const (
 	kubeconfig    = "/etc/kubernetes/kubeconfig"
 	clientCA      = "/etc/kubernetes/ca.crt"
 	socket        = "/run/containerd/containerd.sock"
+	busSocket     = "/run/dbus/system_bus_socket"
 )
+
+// PowerOff ends the machine that the calling process is in. elogind calls it when
+// whoever holds a shutdown up has let go.
+func PowerOff() error { return syscall.Kill(1, syscall.SIGPWR) }
 
 // Boot makes the calling process the first one of a machine. It must be alone in
 // new namespaces of processes, mounts and the host name. It returns only an error.

@@ -41,14 +41,21 @@ func makeRoot(c Config) error {
 	mounts := []mount{
 		{"overlay", "/", "overlay", 0, "lowerdir=" + c.Part + ",upperdir=" + in("upper") + ",workdir=" + in("work")},
 		{"proc", "/proc", "proc", 0, ""},
-		{"sysfs", "/sys", "sysfs", 0, ""}, // that of this network namespace
-		{cgroups, "/sys/fs/cgroup", "", unix.MS_REC, ""},
+		{"sysfs", "/sys", "sysfs", 0, ""},          // that of this network namespace
+		{"tmpfs", cgroups, "tmpfs", 0, "mode=755"}, // elogind adds a tree
 		{"/dev", "/dev", "", unix.MS_REC, ""},
 		{"tmpfs", "/run", "tmpfs", 0, "mode=755"},
 		// An overlay cannot stand on an overlay.
 		{in("containerd"), "/var/lib/containerd", "", 0, ""},
 		{in("kubelet"), "/var/lib/kubelet", "", 0, ""},
 		{c.BinDir, programs, "", 0, ""},
+	}
+	trees, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, t := range trees {
+		mounts = append(mounts, mount{t, t, "", 0, ""})
 	}
 	for _, t := range tunables {
 		copied, err := copyTunable(in("tunables"), t)

@@ -24,7 +24,7 @@ type supervisor struct {
 }
 
 func newSupervisor(logs map[string]*os.File) *supervisor {
-	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "SYSTEMD_LOG_TARGET=console"}
 	for _, e := range os.Environ() {
 		if strings.HasPrefix(e, "HERALD_LAB_") { // by which the lab knows its processes
 			env = append(env, e)
@@ -32,6 +32,9 @@ func newSupervisor(logs map[string]*os.File) *supervisor {
 	}
 	return &supervisor{logs: logs, env: env, ended: map[int]chan syscall.WaitStatus{}}
 }
+
+// bootWithin is for each program that others wait for.
+const bootWithin = 30 * time.Second
 
 // run returns when the machine is told to go off, or cannot boot.
 func (s *supervisor) run(c Config) error {
@@ -54,10 +57,18 @@ func (s *supervisor) run(c Config) error {
 
 func (s *supervisor) boot(c Config) error {
 	go s.keep("containerd", "/usr/bin/containerd")
-	if err := waitSocket(socket, 30*time.Second); err != nil {
+	go s.keep("dbus", "/usr/bin/dbus-daemon", "--config-file=/etc/dbus.conf", "--nofork", "--nopidfile")
+	if err := waitSocket(busSocket, bootWithin); err != nil {
+		return err
+	}
+	go s.keep("elogind", "/usr/lib/elogind/elogind")
+	if err := waitSocket(socket, bootWithin); err != nil {
 		return err
 	}
 	if err := s.importImages(); err != nil {
+		return err
+	}
+	if err := s.waitLogin(bootWithin); err != nil {
 		return err
 	}
 	argv := []string{
@@ -69,6 +80,21 @@ func (s *supervisor) boot(c Config) error {
 	}
 	go s.keep("kubelet", argv...)
 	return nil
+}
+
+// waitLogin waits until elogind answers: a kubelet that finds none when it starts
+// does not look again.
+func (s *supervisor) waitLogin(atMost time.Duration) error {
+	for end := time.Now().Add(atMost); ; time.Sleep(50 * time.Millisecond) {
+		status, err := s.once("dbus", "/usr/bin/busctl", "--quiet", "get-property",
+			"org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager", "InhibitDelayMaxUSec")
+		if err != nil || status == 0 {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("wait %v for elogind; see its log", atMost)
+		}
+	}
 }
 
 // importImages gives containerd every archive that there is. It knows those that

@@ -1,0 +1,143 @@
+package kubelet
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/e2e/stage"
+)
+
+// container is what a kubelet says of a speaker.
+type container struct {
+	RestartCount int
+	Ready        bool
+	State        struct{ Waiting struct{ Reason string } }
+	LastState    struct {
+		Terminated struct {
+			Reason   string
+			ExitCode int
+		}
+	}
+}
+
+func containerOf(t *testing.T, pod string) (container, error) {
+	t.Helper()
+	var p struct {
+		Status struct{ ContainerStatuses []container }
+	}
+	ns, name, _ := strings.Cut(pod, "/")
+	if err := herald.Get(t.Context(), "/api/v1/namespaces/"+ns+"/pods/"+name, &p); err != nil {
+		return container{}, err
+	}
+	if len(p.Status.ContainerStatuses) != 1 {
+		return container{}, fmt.Errorf("%s has %d containers", pod, len(p.Status.ContainerStatuses))
+	}
+	return p.Status.ContainerStatuses[0], nil
+}
+
+// waitRestarted waits until a speaker was started again so often and is ready.
+func waitRestarted(t *testing.T, atMost time.Duration, pod string, times int) container {
+	t.Helper()
+	var c container
+	must(t, stage.Wait(t.Context(), atMost, func() (err error) {
+		c, err = containerOf(t, pod)
+		if err == nil && (c.RestartCount < times || !c.Ready) {
+			err = fmt.Errorf("%s: %d restarts, ready: %v, %+v", pod, c.RestartCount, c.Ready, c.LastState)
+		}
+		return err
+	}))
+	return c
+}
+
+func speakerOn(t *testing.T, node string) string {
+	t.Helper()
+	pod, err := herald.SpeakerOn(t.Context(), node)
+	must(t, err)
+	return pod
+}
+
+// The kernel ends a speaker that wants more memory than its cgroup may have.
+func TestASpeakerRunsOutOfMemory(t *testing.T) {
+	begin(t)
+	a := serve(t, "memory")
+	pod := speakerOn(t, "n2")
+	before, err := containerOf(t, pod)
+	must(t, err)
+	unmoved(t, a, func() {
+		wantNothingLost(t, traffic(t, a, func() {
+			must(t, herald.StarvePod(pod))
+			must(t, stage.Wait(t.Context(), 30*time.Second, func() error {
+				_, _ = herald.Exec(t.Context(), "n2", "curl", "-sm3", "-o", "/dev/null", "http://127.0.0.1:7473/state?[1-50]")
+				c, err := containerOf(t, pod)
+				if err == nil && c.RestartCount == before.RestartCount {
+					err = fmt.Errorf("%s runs on", pod)
+				}
+				return err
+			}))
+			c := waitRestarted(t, 30*time.Second, pod, before.RestartCount+1)
+			if got := c.LastState.Terminated; got.Reason != "OOMKilled" || got.ExitCode != 137 {
+				t.Errorf("the kubelet says that the speaker ended with %+v, want OOMKilled", got)
+			}
+			time.Sleep(5 * time.Second)
+		}))
+	})
+}
+
+// A kubelet lets a container that ends soon wait, twice as long each time. Longer
+// than restartTime, and routers drop the node's routes.
+func TestASpeakerCrashesAgainAndAgain(t *testing.T) {
+	begin(t)
+	a := serve(t, "crash")
+	pod := speakerOn(t, "n2")
+	before, err := containerOf(t, pod)
+	must(t, err)
+	wantOthersServed(t, traffic(t, a, func() {
+		var waits []string
+		for i := range 4 {
+			must(t, herald.KillPod(pod))
+			died := time.Now()
+			if i > 0 {
+				must(t, stage.Wait(t.Context(), 10*time.Second, func() error {
+					c, err := containerOf(t, pod)
+					if err == nil && c.State.Waiting.Reason != "CrashLoopBackOff" {
+						err = fmt.Errorf("%s: %+v", pod, c)
+					}
+					return err
+				}))
+			}
+			waitRestarted(t, 90*time.Second, pod, before.RestartCount+i+1)
+			waits = append(waits, time.Since(died).Round(100*time.Millisecond).String())
+		}
+		t.Logf("ready again after %s", strings.Join(waits, ", "))
+		must(t, herald.WaitWeights(t.Context(), 30*time.Second, a, everyNode))
+	}), "n2")
+}
+
+// A speaker that hangs is found out by its liveness probe.
+func TestASpeakerHangs(t *testing.T) {
+	begin(t)
+	a := serve(t, "hang")
+	pod := speakerOn(t, "n2")
+	before, err := containerOf(t, pod)
+	must(t, err)
+	wantOthersServed(t, traffic(t, a, func() {
+		pids, err := herald.PodPIDs(pod)
+		must(t, err)
+		must(t, syscall.Kill(pids[0], syscall.SIGSTOP))
+		begun := time.Now()
+		must(t, stage.Wait(t.Context(), 20*time.Second, func() error {
+			c, err := containerOf(t, pod)
+			if err == nil && c.Ready {
+				err = fmt.Errorf("%s is ready", pod)
+			}
+			return err
+		}))
+		unready := time.Since(begun)
+		waitRestarted(t, 2*time.Minute, pod, before.RestartCount+1)
+		t.Logf("not ready after %s, ready again after %s", unready.Round(100*time.Millisecond), time.Since(begun).Round(100*time.Millisecond))
+		must(t, herald.WaitWeights(t.Context(), 30*time.Second, a, everyNode))
+	}), "n2")
+}
