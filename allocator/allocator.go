@@ -9,13 +9,16 @@ package allocator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/heraldlb/herald/allocator/assign"
 	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
 )
 
 // A Source knows the cluster.
@@ -66,6 +69,10 @@ type Options struct {
 	ConfigMap string // required; what the user writes
 	Accepted  string // required; where the accepted configuration is published
 
+	// ServiceClass and Classless are what the configuration calls so; they count more
+	// than that. Empty: as it says, or as is the default before there is one.
+	ServiceClass, Classless string
+
 	Metrics *Metrics     // nil: none
 	Log     *slog.Logger // nil: discard
 }
@@ -83,6 +90,12 @@ func New(o Options) (*Allocator, error) {
 	}
 	if o.Namespace == "" || o.ConfigMap == "" || o.Accepted == "" {
 		return nil, errors.New("allocator: namespace and names of the config maps are required")
+	}
+	if o.ServiceClass != "" && !config.IsClass(o.ServiceClass) {
+		return nil, fmt.Errorf("allocator: service class %q: write a class such as %s", o.ServiceClass, cluster.Class)
+	}
+	if !slices.Contains([]string{"", config.ClasslessServe, config.ClasslessIgnore}, o.Classless) {
+		return nil, fmt.Errorf("allocator: classless %q: write %s or %s", o.Classless, config.ClasslessServe, config.ClasslessIgnore)
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
@@ -171,14 +184,14 @@ func (t *term) synced(ctx context.Context) error {
 // step compares the world with what it should be, and starts the writes that
 // are missing. It returns when to step again at the latest.
 func (t *term) step(ctx context.Context) (retry time.Time) {
-	retry = t.judge.look(ctx)
 	snap, ok := t.Source.Snapshot()
 	if !ok {
 		return retry
 	}
 	begin := time.Now()
 	services := t.writes.overlay(snap.Services)
-	result := assign.Compute(t.judge.config, services, snap.Nodes)
+	retry = t.judge.look(ctx, t.judge.scope().Own(services), snap.Nodes)
+	result := assign.Compute(t.judge.config, t.judge.scope().Own(services), snap.Nodes)
 	t.writes.want(snap.Services, t.writes.explain(t.judge.explain(result.Assignments)))
 	t.took = time.Since(begin)
 	t.report(result)

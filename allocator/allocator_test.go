@@ -256,6 +256,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		{},
 		{Source: w, Statuses: w, ConfigMaps: w, Events: w},
 		{Namespace: "a", ConfigMap: "b", Accepted: "c"},
+		{Source: w, Statuses: w, ConfigMaps: w, Events: w, Namespace: "a", ConfigMap: "b", Accepted: "c", ServiceClass: "a b"},
+		{Source: w, Statuses: w, ConfigMaps: w, Events: w, Namespace: "a", ConfigMap: "b", Accepted: "c", Classless: "no"},
 	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v is accepted", o)

@@ -53,6 +53,8 @@ type judge struct {
 	problems config.Problems
 	warnings config.Problems // of a configuration without problems
 
+	user  *config.Config // the newest, if it is valid; config and next are it, and what is kept beside it
+	kept  []kept
 	news  bool   // there is something to say as soon as next is in force
 	stuck string // why next is not in force; empty: it is, or it will be soon
 
@@ -88,12 +90,15 @@ func (j *judge) restore(ctx context.Context) error {
 
 // look judges the user's ConfigMap if it has changed, and returns when to look
 // again although nothing changes.
-func (j *judge) look(ctx context.Context) time.Time {
+func (j *judge) look(ctx context.Context, services []cluster.Service, nodes []cluster.Node) time.Time {
 	cm, ok := j.Source.ConfigMap()
-	if !j.looked || cm.Version != j.seen {
+	switch {
+	case !j.looked || cm.Version != j.seen:
 		j.seen = cm.Version
-		j.examine(cm, ok)
+		j.examine(cm, ok, cluster.Snapshot{Services: services, Nodes: nodes})
 		j.looked = true
+	case len(j.kept) > 0 && j.user != nil:
+		j.forget(services)
 	}
 	if j.next != nil && !time.Now().Before(j.retry) {
 		j.enforce(ctx)
@@ -111,12 +116,17 @@ func (j *judge) faults() config.Problems {
 }
 
 // examine finds out whether the ConfigMap holds a valid configuration.
-func (j *judge) examine(cm cluster.ConfigMap, exists bool) {
+func (j *judge) examine(cm cluster.ConfigMap, exists bool, snap cluster.Snapshot) {
 	c, warnings, problems := j.read(cm, exists)
 	if c != nil {
-		snap, _ := j.Source.Snapshot()
 		faults, more := clashes(c, j.config, snap)
 		problems, warnings = faults, append(more, warnings...)
+	}
+	j.user, j.kept = nil, nil
+	if c != nil && len(problems) == 0 {
+		j.user = c
+		c, j.kept = retire(c, j.config, snap.Services)
+		warnings = append(warnOfKept(j.kept), warnings...)
 	}
 	// Who leads anew repeats nothing that the one before has said.
 	j.news = j.news || len(j.problems) > 0 || j.stuck != "" || j.looked && !slices.Equal(j.warnings, warnings)
@@ -133,6 +143,16 @@ func (j *judge) examine(cm cluster.ConfigMap, exists bool) {
 	if exists {
 		j.Events.Event(cm.Ref(), warning, configBroken, note("", problems))
 	}
+}
+
+// forget stops to keep what nobody has any more.
+func (j *judge) forget(services []cluster.Service) {
+	c, still := retire(j.user, j.config, services)
+	if slices.Equal(still, j.kept) {
+		return
+	}
+	j.warnings = append(warnOfKept(still), j.warnings[1:]...)
+	j.kept, j.next, j.attempts, j.retry = still, c, 0, time.Time{}
 }
 
 // accept says that a configuration is valid, and what to think of it.
@@ -155,12 +175,32 @@ func (j *judge) read(cm cluster.ConfigMap, exists bool) (c *config.Config, warni
 	}
 	c, warnings, err := config.Examine([]byte(text))
 	if err == nil {
+		c.Scope = j.overrule(c.Scope)
 		return c, warnings, nil
 	}
 	if problems, ok := errors.AsType[config.Problems](err); ok {
 		return nil, nil, problems
 	}
 	return nil, nil, config.Problems{{Message: err.Error()}}
+}
+
+// overrule makes of a configuration's scope what the allocator was started with.
+func (j *judge) overrule(s config.Scope) config.Scope {
+	if j.ServiceClass != "" {
+		s = s.SetClass(j.ServiceClass)
+	}
+	if j.Classless != "" {
+		s.SkipClassless = j.Classless == config.ClasslessIgnore
+	}
+	return s
+}
+
+// scope says which Services are Herald's now.
+func (j *judge) scope() config.Scope {
+	if j.config == nil {
+		return j.overrule(config.Scope{})
+	}
+	return j.config.Scope
 }
 
 // enforce publishes the next configuration, and with that puts it in force.

@@ -44,6 +44,7 @@ type world struct {
 	publish func() error
 	caught  int // calls of CatchUp
 	metrics *Metrics
+	options Options // more of them
 }
 
 func newWorld(configText string) *world {
@@ -249,11 +250,10 @@ func (w *world) Event(about cluster.Ref, kind, reason, note string) {
 // in a synctest bubble.
 func (w *world) lead(t *testing.T) (a *Allocator, stop func()) {
 	t.Helper()
-	a, err := New(Options{
-		Source: w, Statuses: w, ConfigMaps: w, Events: w,
-		Namespace: "herald-system", ConfigMap: "herald", Accepted: "herald-accepted",
-		Metrics: w.metrics,
-	})
+	o := w.options
+	o.Source, o.Statuses, o.ConfigMaps, o.Events, o.Metrics = w, w, w, w, w.metrics
+	o.Namespace, o.ConfigMap, o.Accepted = "herald-system", "herald", "herald-accepted"
+	a, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

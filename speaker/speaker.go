@@ -201,6 +201,7 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 		return time.Time{}
 	}
 	state.ConfigHash, state.DrainTime = s.config.Hash(), s.config.Nodes.DrainTime
+	snapshot.Services = s.config.Scope.Own(snapshot.Services)
 	snapshot, reconsider := s.doubt(snapshot, now)
 	state.Drains = plan.Drains(nodeOf(snapshot, s.o.Node), s.config.Nodes)
 	joined := s.look()

@@ -902,6 +902,43 @@ func TestStatusesOfOthers(t *testing.T) {
 	})
 }
 
+func TestRetiredAddresses(t *testing.T) {
+	check(t, []row{
+		{"are kept, and given to nobody else", `
+			pool p 192.0.2.0/31 retired=192.0.2.4/30
+			pool q retired=198.51.100.1/32
+			svc a/1 has=192.0.2.4
+			svc a/2 ips=192.0.2.5
+			svc a/3 pool=q
+			svc a/4 has=198.51.100.1 ips=198.51.100.1
+			svc a/5 has=192.0.2.6 ips=192.0.2.1
+			svc a/6 key=k ports=80 has=192.0.2.7
+			svc a/7 key=k ports=81
+			svc a/8
+		`, `
+			a/1 192.0.2.4 AddressRetired
+			a/2 AddressRetired
+			a/3 PoolExhausted
+			a/4 198.51.100.1 AddressRetired
+			a/5 192.0.2.1 Allocated
+			a/6 192.0.2.7 AddressRetired
+			a/7 192.0.2.0 Allocated
+			a/8 PoolExhausted
+		`},
+		{"or those in no pool are released, if the configuration says so and there are others", `
+			removed is released
+			pool p 192.0.2.0/31
+			svc a/1 has=198.51.100.1
+			svc a/2 has=198.51.100.2
+			svc a/3 has=198.51.100.3
+		`, `
+			a/1 192.0.2.0 Allocated
+			a/2 192.0.2.1 Allocated
+			a/3 198.51.100.3 AddressNotInPool
+		`},
+	})
+}
+
 func TestAddressesThatAreNobodysToGive(t *testing.T) {
 	check(t, []row{
 		{"the anycast address of a subnet's routers, at layer 2", `

@@ -31,7 +31,7 @@ func (a *allocation) pickShared(c *claim, slots []int, picks *[2]netip.Addr) (re
 	}
 	allowed := func(addr netip.Addr) bool {
 		p := a.pools.of(addr)
-		return p != nil && c.mayHave(p)
+		return p != nil && c.mayHave(p) && !p.IsRetired(addr)
 	}
 	for _, i := range slots {
 		picks[i] = a.ledger.shareable(c, c.slots[i].family, allowed)

@@ -10,7 +10,7 @@ import (
 
 // open tells whether a slot waits for an address: it has none, or the user asks
 // for another than it has. Priorities, selectors, autoAssign and ranges that
-// change are no such wish.
+// change are no such wish, unless the configuration says onRemoval: release.
 func (a *allocation) open(c *claim, s *slot) bool {
 	switch {
 	case c.fault.reason != "":
@@ -23,7 +23,7 @@ func (a *allocation) open(c *claim, s *slot) bool {
 		p := a.pools.of(s.addr)
 		return p == nil || p.Name != c.request.pool
 	default:
-		return false
+		return a.config.ReleaseRemoved && a.pools.of(s.addr) == nil
 	}
 }
 
@@ -88,6 +88,9 @@ func (a *allocation) explicit(c *claim, want netip.Addr) (netip.Addr, fault) {
 	}
 	if !p.Serves(c.svc.Namespace, c.svc.Labels) {
 		return netip.Addr{}, fault{PoolNotForService, fmt.Sprintf("%s is in pool %s, which is not for this namespace or these labels", want, p.Name)}
+	}
+	if p.IsRetired(want) {
+		return netip.Addr{}, fault{AddressRetired, fmt.Sprintf("%s is retired in pool %s", want, p.Name)}
 	}
 	if a.ledger.conflict(want, c) != nil {
 		return netip.Addr{}, fault{AddressInUse, a.ledger.whyNot(want, c)}

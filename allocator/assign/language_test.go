@@ -41,6 +41,8 @@ func read(t *testing.T, text string) situation {
 			s.services = append(s.services, readService(t, i, words[1:]))
 		case words[0] == "node":
 			s.nodes = append(s.nodes, cluster.Node{Name: words[1], Addrs: addrs(words[2])})
+		case strings.TrimSpace(line) == "removed is released":
+			s.config.ReleaseRemoved = true
 		case strings.TrimSpace(line) == "nothing configured":
 			s.config = nil
 		default:
@@ -62,6 +64,8 @@ func readPool(t *testing.T, words []string) config.Pool {
 			p.AutoAssign = value != "false"
 		case "buggy":
 			p.AvoidBuggyIPs = true
+		case "retired":
+			p.Retired = append(p.Retired, readRange(t, value))
 		case "l2":
 			p.L2 = true
 		case "across":

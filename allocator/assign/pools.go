@@ -45,7 +45,7 @@ func indexPools(c *config.Config, uses map[netip.Addr]*use) *pools {
 		p := newPool(&c.Pools[i], uses)
 		ps.named[p.Name] = p
 		ps.list = append(ps.list, p)
-		for _, r := range p.Ranges {
+		for _, r := range slices.Concat(p.Ranges, p.Retired) {
 			ps.ranges = append(ps.ranges, owned{r, p})
 		}
 	}
@@ -63,6 +63,11 @@ func newPool(c *config.Pool, uses map[netip.Addr]*use) *pool {
 			*s = &shelf{pool: c, family: r.Family(), uses: uses}
 		}
 		(*s).ranges = append((*s).ranges, r)
+	}
+	for _, r := range c.Retired {
+		if s := &p.shelves[familyIndex(r.Family())]; *s == nil {
+			*s = &shelf{pool: c, family: r.Family(), uses: uses}
+		}
 	}
 	return p
 }

@@ -35,6 +35,11 @@ const (
 	// pool. Speakers announce no such address.
 	AddressNotInPool Reason = "AddressNotInPool"
 
+	// AddressRetired: the address that the Service asks for, or has, is not handed
+	// out any more: its pool names it under retired, or a range was removed while it
+	// was in use. Who has it keeps it, and speakers announce it.
+	AddressRetired Reason = "AddressRetired"
+
 	// AddressInUse: the address that the Service asks for belongs to another
 	// Service, and the two may not share it.
 	AddressInUse Reason = "AddressInUse"
@@ -75,6 +80,7 @@ var remedies = []struct {
 	{PoolNotFound, "correct the annotation heraldlb.io/address-pool, or add the pool"},
 	{PoolNotForService, "ask for another pool, or change namespaces or serviceSelector of this one"},
 	{AddressNotInPool, "add the address to a pool, or ask for another address or for a pool by the annotation heraldlb.io/load-balancer-ips or heraldlb.io/address-pool"},
+	{AddressRetired, "ask for another address or for a pool by the annotation heraldlb.io/load-balancer-ips or heraldlb.io/address-pool, or put the address back into the ranges of a pool"},
 	{AddressInUse, "ask for another address, or give both Services the same annotation heraldlb.io/allow-shared-ip and different ports"},
 	{AddressConflict, "to share an address, give both Services the same annotation heraldlb.io/allow-shared-ip and different ports"},
 	{InvalidRequest, "correct the annotations heraldlb.io/load-balancer-ips and heraldlb.io/address-pool, or spec.loadBalancerIP"},

@@ -76,8 +76,15 @@ func (a *allocation) poolName(addr netip.Addr) string {
 func (a *allocation) faults(c *claim) []fault {
 	all := c.losses()
 	for i := range c.slots {
-		if addr := c.slots[i].addr; addr.IsValid() && a.pools.of(addr) == nil {
+		addr := c.slots[i].addr
+		if !addr.IsValid() {
+			continue
+		}
+		switch p := a.pools.of(addr); {
+		case p == nil:
 			all = append(all, fault{AddressNotInPool, fmt.Sprintf("%s is in no pool, so no speaker announces it", addr)})
+		case p.IsRetired(addr):
+			all = append(all, fault{AddressRetired, fmt.Sprintf("%s is retired in pool %s, and announced on", addr, p.Name)})
 		}
 	}
 	if c.fault.reason != "" {

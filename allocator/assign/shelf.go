@@ -80,5 +80,5 @@ func (s *shelf) lowestAhead() netip.Addr {
 }
 
 // keepsBack tells whether an address of the shelf is only for those who ask for
-// it.
-func (s *shelf) keepsBack(a netip.Addr) bool { return s.pool.KeepsBack(a) }
+// it, or for those who have it.
+func (s *shelf) keepsBack(a netip.Addr) bool { return s.pool.KeepsBack(a) || s.pool.IsRetired(a) }

@@ -35,6 +35,7 @@ type options struct {
 	*daemon.Flags
 	configMap, accepted string
 	lease, identity     string
+	class, classless    string
 }
 
 func parseFlags(args []string, errOut io.Writer) (options, error) {
@@ -42,6 +43,8 @@ func parseFlags(args []string, errOut io.Writer) (options, error) {
 	f := o.Set()
 	f.StringVar(&o.configMap, "config-map", "herald", "`name` of the ConfigMap that the user writes")
 	f.StringVar(&o.accepted, "accepted-config-map", "herald-accepted", "`name` of the ConfigMap that is published for the speakers")
+	f.StringVar(&o.class, "service-class", "", "the spec.loadBalancerClass that asks for Herald; counts more than `serviceClass` of the configuration")
+	f.StringVar(&o.classless, "classless", "", "serve or ignore Services without a class; counts more than `classless` of the configuration")
 	f.StringVar(&o.lease, "lease", "herald-allocator", "`name` of the Lease that decides which replica leads")
 	f.StringVar(&o.identity, "identity", identity(), "`name` of this replica in the Lease; no two may have the same")
 	return o, o.Parse(args, nil)

@@ -35,8 +35,12 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		Namespace:  o.Namespace,
 		ConfigMap:  o.configMap,
 		Accepted:   o.accepted,
-		Metrics:    allocator.NewMetrics(metrics),
-		Log:        log,
+
+		ServiceClass: o.class,
+		Classless:    o.classless,
+
+		Metrics: allocator.NewMetrics(metrics),
+		Log:     log,
 	})
 	if err != nil {
 		return err

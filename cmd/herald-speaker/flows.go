@@ -81,7 +81,7 @@ func (n *node) situation() flows.Situation {
 func (n *node) weightsIgnored(v share.Verdict) {
 	snapshot, _ := n.source.Snapshot()
 	for _, s := range snapshot.Services {
-		if s.Ours() && slices.Contains(s.Ingress, v.Addr) {
+		if s.LoadBalancer && slices.Contains(s.Ingress, v.Addr) {
 			n.client.Event(s.Ref(), kube.Warning, "WeightsIgnored", v.Says()+". heraldctl explain says what to look at")
 		}
 	}

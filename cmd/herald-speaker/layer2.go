@@ -110,7 +110,7 @@ func (l *layer2) conflict(c l2.Conflict, client *kube.Client, watcher snapshots)
 	}
 	snapshot, _ := watcher.Snapshot()
 	for _, s := range snapshot.Services {
-		if s.Ours() && slices.Contains(s.Ingress, c.Addr) {
+		if s.LoadBalancer && slices.Contains(s.Ingress, c.Addr) {
 			client.Event(s.Ref(), kube.Warning, "AddressConflict", conflictNote(c))
 		}
 	}

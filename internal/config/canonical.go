@@ -2,12 +2,15 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/heraldlb/herald/internal/cluster"
 )
 
 // YAML is the canonical text: every default written out, every range in its
@@ -31,7 +34,13 @@ func (c *Config) Hash() string {
 }
 
 func (c *Config) wire() wireConfig {
-	w := wireConfig{APIVersion: APIVersion, Kind: "Config", Pools: []wirePool{}}
+	w := wireConfig{APIVersion: APIVersion, Kind: "Config", Class: cmp.Or(c.Scope.Class, cluster.Class), Classless: ClasslessServe, OnRemoval: removalKeep, Pools: []wirePool{}}
+	if c.Scope.SkipClassless {
+		w.Classless = ClasslessIgnore
+	}
+	if c.ReleaseRemoved {
+		w.OnRemoval = removalRelease
+	}
 	for _, p := range c.Pools {
 		w.Pools = append(w.Pools, p.wire())
 	}
@@ -101,6 +110,9 @@ func (p Pool) wire() wirePool {
 	}
 	for _, r := range p.Ranges {
 		w.Ranges = append(w.Ranges, r.String())
+	}
+	for _, r := range p.Retired {
+		w.Retired = append(w.Retired, r.String())
 	}
 	return w
 }

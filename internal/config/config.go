@@ -23,6 +23,13 @@ type Config struct {
 	BGP   BGP
 	Nodes Nodes
 
+	Scope Scope // which Services are Herald's
+
+	// ReleaseRemoved: a Service whose address is in no pool any more gets another.
+	// Default false: it keeps the address, which the allocator retires in the
+	// configuration that it publishes.
+	ReleaseRemoved bool
+
 	Advertisements []Advertisement // in the order of the file
 	BFDProfiles    []BFDProfile    // names are unique; "default" is there even if the file lacks it
 }
@@ -58,7 +65,10 @@ type Fuse struct {
 // Pool is a set of addresses that the allocator hands out.
 type Pool struct {
 	Name   string
-	Ranges []Range // IPv4 before IPv6, ascending; no two overlap, also across pools
+	Ranges []Range // may be empty only beside Retired; IPv4 before IPv6, ascending; no two overlap, also across pools
+
+	// Retired addresses are not handed out any more. Services that have one keep it.
+	Retired []Range // like Ranges, and none overlaps those
 
 	AutoAssign    bool // default true; false: only Services that ask for it by name or address
 	AvoidBuggyIPs bool // default false; true: .0 and .255 of IPv4 are not handed out
@@ -83,8 +93,13 @@ type Pool struct {
 }
 
 // Contains tells whether an address belongs to the pool.
-func (p Pool) Contains(a netip.Addr) bool {
-	for _, r := range p.Ranges {
+func (p Pool) Contains(a netip.Addr) bool { return anyContains(p.Ranges, a) || p.IsRetired(a) }
+
+// IsRetired tells whether an address of the pool is not handed out any more.
+func (p Pool) IsRetired(a netip.Addr) bool { return anyContains(p.Retired, a) }
+
+func anyContains(ranges []Range, a netip.Addr) bool {
+	for _, r := range ranges {
 		if r.Contains(a) {
 			return true
 		}

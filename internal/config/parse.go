@@ -85,6 +85,12 @@ func syntaxError(data []byte, err error) error {
 	return errors.New(msg)
 }
 
+// The words of onRemoval.
+const (
+	removalKeep    = "keep"
+	removalRelease = "release"
+)
+
 // readConfig also returns where in the document everything is.
 func readConfig(root spot) (*Config, draft) {
 	c := &Config{BGP: defaultBGP(), Nodes: defaultNodes()}
@@ -93,12 +99,21 @@ func readConfig(root spot) (*Config, draft) {
 	var asn, neighbours spot
 	var advertisements []advertisementAt
 	root.object(fields{
-		"apiVersion": func(s spot) { s.oneOf(APIVersion) },
-		"kind":       func(s spot) { s.oneOf("Config") },
-		"pools":      func(s spot) { c.Pools = pools.read(s) },
-		"peers":      func(s spot) { neighbours, c.Peers = s, peers.read(s) },
-		"bgp":        func(s spot) { asn = readBGP(s, &c.BGP) },
-		"nodes":      func(s spot) { readNodes(s, &c.Nodes) },
+		"apiVersion":   func(s spot) { s.oneOf(APIVersion) },
+		"kind":         func(s spot) { s.oneOf("Config") },
+		"pools":        func(s spot) { c.Pools = pools.read(s) },
+		"serviceClass": func(s spot) { c.Scope = c.Scope.SetClass(s.serviceClass()) },
+		"classless": func(s spot) {
+			what, _ := s.oneOf(ClasslessServe, ClasslessIgnore)
+			c.Scope.SkipClassless = what == ClasslessIgnore
+		},
+		"onRemoval": func(s spot) {
+			what, _ := s.oneOf(removalKeep, removalRelease)
+			c.ReleaseRemoved = what == removalRelease
+		},
+		"peers": func(s spot) { neighbours, c.Peers = s, peers.read(s) },
+		"bgp":   func(s spot) { asn = readBGP(s, &c.BGP) },
+		"nodes": func(s spot) { readNodes(s, &c.Nodes) },
 
 		"advertisements": func(s spot) { advertisements = readAdvertisements(s) },
 		"bfdProfiles":    func(s spot) { c.BFDProfiles = readBFDProfiles(s) },

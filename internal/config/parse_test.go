@@ -20,8 +20,8 @@ func TestDocumentFaults(t *testing.T) {
 		"pools:\n\t- a":   {"not YAML: line 2: found character that cannot start any token; indent with spaces, not tabs"},
 		"a: b: c":         {"not YAML: mapping values are not allowed in this context"},
 		"%PDF-1.4":        {"not YAML: found unexpected non-alphabetical character"},
-		"hello":           {`"hello": a string; write a mapping with the keys advertisements, apiVersion, bfdProfiles, bgp, kind, nodes, peers, pools`},
-		"[1, 2]":          {"a list; write a mapping with the keys advertisements, apiVersion, bfdProfiles, bgp, kind, nodes, peers, pools"},
+		"hello":           {`"hello": a string; write a mapping with the keys advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass`},
+		"[1, 2]":          {"a list; write a mapping with the keys advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass"},
 		pool + "---\n" + pool: {
 			"more than one YAML document; write one, without a second ---",
 		},
@@ -35,10 +35,10 @@ func TestDocumentFaults(t *testing.T) {
 		head + "pools: {a: b}\n": {"pools: a mapping; write a list"},
 		head + "pools: public\n": {`pools: "public": a string; write a list`},
 		head + "pools: [public]\n": {
-			`pools[0]: "public": a string; write a mapping with the keys announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaces, nodeSelector, priority, ranges, serviceSelector, sharing, weights`,
+			`pools[0]: "public": a string; write a mapping with the keys announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaces, nodeSelector, priority, ranges, retired, serviceSelector, sharing, weights`,
 		},
 		head + "pools: [~]\n": {
-			`pools[0]: no value; write a mapping with the keys announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaces, nodeSelector, priority, ranges, serviceSelector, sharing, weights`,
+			`pools[0]: no value; write a mapping with the keys announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaces, nodeSelector, priority, ranges, retired, serviceSelector, sharing, weights`,
 		},
 		pool[len(head):]:                      {"apiVersion: required; write heraldlb.io/v1"},
 		"apiVersion: v1\n" + pool[len(head):]: {`apiVersion: "v1": write heraldlb.io/v1`},
@@ -47,8 +47,8 @@ func TestDocumentFaults(t *testing.T) {
 		pool + "kind: Configuration\n":        {`kind: "Configuration": write Config`},
 		pool + "peer: []\n":                   {"peer: unknown key; did you mean peers?"},
 		pool + "Pools: []\n":                  {"Pools: unknown key; did you mean pools?"},
-		pool + "communities: {}\n":            {"communities: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, kind, nodes, peers, pools"},
-		pool + "<<: {peers: []}\n":            {"<<: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, kind, nodes, peers, pools"},
+		pool + "communities: {}\n":            {"communities: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass"},
+		pool + "<<: {peers: []}\n":            {"<<: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass"},
 		pool + "? [a, b]\n: c\n":              {"a key that is a list; write a plain word"},
 		pool + "peers:\nbgp:\n":               nil,
 		pool + "peers: []\n":                  nil,
@@ -58,7 +58,7 @@ func TestDocumentFaults(t *testing.T) {
 			"pools[2]: *p: aliases are not supported; write the value out",
 		},
 		pool + "x: &x 1\n" + "y: *x\n": {
-			"x: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, kind, nodes, peers, pools",
+			"x: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass",
 			"y: *x: aliases are not supported; write the value out",
 		},
 	})

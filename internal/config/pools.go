@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -26,10 +28,12 @@ func (r *poolReader) pool(s spot) Pool {
 	p := Pool{AutoAssign: true, Weights: true, FlowRescue: true, BGP: true}
 	var layer2 []spot
 	var family string
-	var ranges []rangeAt
+	var ranges, retired []rangeAt
+	var has bool
 	s.object(fields{
 		"name":            func(s spot) { p.Name = s.name(); s.unique(r.names, p.Name) },
-		"ranges":          func(s spot) { ranges = s.ranges() },
+		"ranges":          func(s spot) { has, ranges = true, s.ranges() },
+		"retired":         func(s spot) { has, retired = true, s.ranges() },
 		"ipFamily":        func(s spot) { family, _ = s.oneOf(string(cluster.IPv4), string(cluster.IPv6)) },
 		"autoAssign":      func(s spot) { s.boolean(&p.AutoAssign) },
 		"avoidBuggyIPs":   func(s spot) { s.boolean(&p.AvoidBuggyIPs) },
@@ -44,7 +48,10 @@ func (r *poolReader) pool(s spot) Pool {
 		"interfaces":        func(s spot) { layer2 = append(layer2, s); p.Interfaces = s.interfaces() },
 		"excludeInterfaces": func(s spot) { layer2 = append(layer2, s); p.ExcludeInterfaces = s.interfaces() },
 		"nodeSelector":      func(s spot) { p.NodeSelector = s.selector() },
-	}, "name", "ranges")
+	}, "name")
+	if s.node.Kind == yaml.MappingNode && !has {
+		s.faults.add(s.node, join(s.path, "ranges"), "required%s", remedies["ranges"])
+	}
 	if !p.L2 {
 		refuseWithoutLayer2(layer2)
 	}
@@ -55,7 +62,13 @@ func (r *poolReader) pool(s spot) Pool {
 		r.ranges = append(r.ranges, at)
 		p.Ranges = append(p.Ranges, at.Range)
 	}
+	for _, at := range retired {
+		at.pool = p.Name
+		r.ranges = append(r.ranges, at)
+		p.Retired = append(p.Retired, at.Range)
+	}
 	slices.SortFunc(p.Ranges, compareRanges)
+	slices.SortFunc(p.Retired, compareRanges)
 	return p
 }
 

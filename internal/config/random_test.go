@@ -12,6 +12,8 @@ import (
 // randomConfig is a valid configuration as Parse would return it.
 func randomConfig(r *rand.Rand) *Config {
 	c := &Config{BGP: randomBGP(r), Nodes: randomNodes(r)}
+	c.ReleaseRemoved = coin(r)
+	c.Scope = Scope{some(r, "", "example.com/x", "internal"), coin(r)}
 	for i := range 1 + r.Intn(4) {
 		c.Pools = append(c.Pools, randomPool(r, i))
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
+	"slices"
 
 	"github.com/heraldlb/herald/internal/cluster"
 )
@@ -46,9 +47,28 @@ func (p Pool) Size(f cluster.Family) uint64 {
 	return sum
 }
 
+// Insert adds an address to sorted ranges, and joins it to those that it is next to.
+func Insert(ranges []Range, a netip.Addr) []Range {
+	all := append(slices.Clone(ranges), Range{a, a})
+	slices.SortFunc(all, compareRanges)
+	joined := all[:1]
+	for _, r := range all[1:] {
+		last := &joined[len(joined)-1]
+		switch {
+		case last.Contains(r.From) || last.To.Next() == r.From && r.From.Is4() == last.To.Is4():
+			if last.To.Less(r.To) {
+				last.To = r.To
+			}
+		default:
+			joined = append(joined, r)
+		}
+	}
+	return joined
+}
+
 // Usable tells whether the pool may hand out an address.
 func (p Pool) Usable(a netip.Addr) bool {
-	return p.Contains(a) && !p.KeepsBack(a)
+	return anyContains(p.Ranges, a) && !p.KeepsBack(a)
 }
 
 // KeepsBack tells whether an address of the pool is only for those who ask for it.

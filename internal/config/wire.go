@@ -7,6 +7,9 @@ type (
 	wireConfig struct {
 		APIVersion string     `yaml:"apiVersion"`
 		Kind       string     `yaml:"kind"`
+		Class      string     `yaml:"serviceClass"`
+		Classless  string     `yaml:"classless"`
+		OnRemoval  string     `yaml:"onRemoval"`
 		Pools      []wirePool `yaml:"pools"`
 		Peers      []wirePeer `yaml:"peers,omitempty"`
 
@@ -18,7 +21,8 @@ type (
 	}
 	wirePool struct {
 		Name            string        `yaml:"name"`
-		Ranges          []string      `yaml:"ranges"`
+		Ranges          []string      `yaml:"ranges,omitempty"`
+		Retired         []string      `yaml:"retired,omitempty"`
 		IPFamily        string        `yaml:"ipFamily,omitempty"`
 		AutoAssign      bool          `yaml:"autoAssign"`
 		AvoidBuggyIPs   bool          `yaml:"avoidBuggyIPs"`

@@ -41,8 +41,12 @@ func Service(w io.Writer, in Saved, key string, answers []Answer) error {
 		return err
 	}
 	fmt.Fprintf(w, "%s  type %s  externalTrafficPolicy %s  config %s\n", key, kind(svc), policy(svc), hash)
+	if c != nil {
+		in.Cluster.Services = c.Scope.Own(in.Cluster.Services)
+		svc, _ = find(in.Cluster.Services, key)
+	}
 	if !svc.Ours() {
-		fmt.Fprintf(w, "not Herald's: it takes care of Services of type LoadBalancer without a class or with class %s\n", cluster.Class)
+		fmt.Fprintf(w, "not Herald's: it takes care of Services of type LoadBalancer %s\n", whose(c))
 		return nil
 	}
 	if svc.Deleting {
@@ -55,6 +59,18 @@ func Service(w io.Writer, in Saved, key string, answers []Answer) error {
 		address(w, c, near, key, a, answers)
 	}
 	return nil
+}
+
+// whose says which Services are Herald's.
+func whose(c *config.Config) string {
+	switch {
+	case c == nil:
+		return "without a class or with class " + cluster.Class
+	case c.Scope.SkipClassless:
+		return "with class " + cmp.Or(c.Scope.Class, cluster.Class) + ", and of those without a class that have an address of it"
+	default:
+		return "without a class or with class " + cmp.Or(c.Scope.Class, cluster.Class)
+	}
 }
 
 // sharers are the Services that a decision about svc can depend on.

@@ -140,7 +140,7 @@ func Booted() time.Time {
 func relevant(s cluster.Snapshot) cluster.Snapshot {
 	out := cluster.Snapshot{Nodes: s.Nodes}
 	for _, svc := range s.Services {
-		if svc.Ours() && len(svc.Ingress) > 0 {
+		if svc.LoadBalancer && len(svc.Ingress) > 0 { // whose class is Herald's stands in the configuration
 			out.Services = append(out.Services, svc)
 		}
 	}

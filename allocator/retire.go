@@ -1,0 +1,81 @@
+package allocator
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/internal/cluster"
+	"github.com/heraldlb/herald/internal/config"
+)
+
+// A kept address is in use, and in no pool of the configuration that the user wrote
+// last.
+type kept struct {
+	addr    netip.Addr
+	pool    string
+	service string
+}
+
+// retire is a configuration that keeps what is in use and was in a pool of the
+// configuration in force: such addresses are retired in a pool of that name, by
+// its new settings if it is still there. So an edit of the ranges takes no address
+// away, and speakers announce it on.
+func retire(c, inForce *config.Config, services []cluster.Service) (*config.Config, []kept) {
+	if inForce == nil || c.ReleaseRemoved {
+		return c, nil
+	}
+	var all []kept
+	for i := range services {
+		s := &services[i]
+		if !s.Ours() || s.Deleting || s.StatusOf != "" {
+			continue
+		}
+		for _, a := range s.Ingress {
+			if a = a.Unmap(); c.PoolOf(a) != nil {
+				continue
+			}
+			if old := inForce.PoolOf(a); old != nil {
+				all = append(all, kept{a, old.Name, s.Key()})
+			}
+		}
+	}
+	if len(all) == 0 {
+		return c, nil
+	}
+	slices.SortFunc(all, func(x, y kept) int { return x.addr.Compare(y.addr) })
+	next := *c
+	next.Pools = slices.Clone(c.Pools)
+	for _, k := range all {
+		next.Pools = retireIn(next.Pools, inForce, k)
+	}
+	if _, err := config.Parse(next.YAML()); err != nil {
+		return c, nil // such as a peer that has the address now
+	}
+	return &next, all
+}
+
+func retireIn(pools []config.Pool, inForce *config.Config, k kept) []config.Pool {
+	i := slices.IndexFunc(pools, func(p config.Pool) bool { return p.Name == k.pool })
+	if i < 0 {
+		old := *inForce.PoolOf(k.addr)
+		old.Ranges, old.Retired = nil, nil
+		pools = append(pools, old)
+		i = len(pools) - 1
+	}
+	pools[i].Retired = config.Insert(pools[i].Retired, k.addr)
+	return pools
+}
+
+// warn tells of what is kept.
+func warnOfKept(all []kept) config.Problems {
+	if len(all) == 0 {
+		return nil
+	}
+	first, more := all[0], ""
+	if len(all) > 1 {
+		more = fmt.Sprintf(" and %d more", len(all)-1)
+	}
+	return config.Problems{{Path: "pools", Message: fmt.Sprintf("%s of pool %s, which %s has,%s are in no pool any more; they stay, and are announced, "+
+		"until their Services go or ask for others; put the range back, or write onRemoval: release", first.addr, first.pool, first.service, more)}}
+}
