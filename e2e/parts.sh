@@ -157,6 +157,7 @@ run() {
 		for d in run tmp var/tmp; do mount -t tmpfs tmpfs "$root/$d"; done
 		[ -e "$root/var/run" ] || ln -sn ../run "$root/var/run" || true
 		install -d -o 92 -g 92 "$root/run/frr"
+		install -d "$root/run/openbgpd" # OpenBGPD changes its root to it
 		[ ! -d "$root/usr/lib/frr" ] || chown -R 92:92 "$dir"
 		mkdir -p "$root$dir"
 		mount --bind "$dir" "$root$dir"

@@ -245,3 +245,62 @@ func TestBFDFromAfar(t *testing.T) {
 	forge(255)
 	n.saysOf("tor", "BFD down: the peer")
 }
+
+// TestBFDAtTheStart cuts the path as soon as the route is in the router's kernel, when
+// BFD may not be Up yet, and half a second later: in the first session with the router,
+// and in one after BFD has failed. What the routers themselves leave open is only logged:
+// docs/routers.md has it.
+func TestBFDAtTheStart(t *testing.T) {
+	for _, part := range []string{"frr-8.4", "frr-10.3", "frr-sid", netlab.DefaultBIRD} {
+		for _, strict := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s strict=%v", part, strict), func(t *testing.T) {
+				t.Parallel()
+				r := newRack(t, 1)
+				s := tor("tor", "10.8.0.1", 64512, config.Both)
+				s.HoldTime, s.KeepaliveTime = 6*time.Second, 2*time.Second
+				s.BFD = plan.BFD{ReceiveInterval: 300 * time.Millisecond, TransmitInterval: 300 * time.Millisecond, DetectMultiplier: 3, Strict: strict}
+				n := startAnnouncer(t, r.nodes[0])
+				if strings.HasPrefix(part, "frr") {
+					r.router.FRROf(part, strings.Replace(withBFD(bgpd(64513, "10.8.0.11")), "timers 30 90", "timers 2 6", 1)).StartBFD("bfd\n profile p\n")
+				} else {
+					startReleaseOf(t, r.router, part)
+					s.PasswordKey = "tor"
+					n.tell(order{Passwords: map[string]string{"tor": "secret"}})
+				}
+				n.apply(table(1, 64513, []plan.Session{s}, "198.51.100.10/32 1"))
+				begins := func() { wantFIB(t, 40*time.Second, r.router, "198.51.100.10", viaNode) }
+				cut := func() time.Duration {
+					took := timed(func() {
+						r.sw.Run("ip", "link", "set", "p2", "nomaster")
+						wantFIB(t, 15*time.Second, r.router, "198.51.100.10", "")
+					})
+					time.Sleep(time.Second)
+					r.sw.Run("ip", "link", "set", "p2", "master", "br0")
+					return took
+				}
+				begins()
+				took := []time.Duration{cut()}
+				for _, later := range []time.Duration{0, 500} {
+					begins()
+					netlab.Eventually(t, 15*time.Second, func() string {
+						if p := n.peer("tor"); p.BFD != "Up" || time.Since(p.Since) < flapTime {
+							return fmt.Sprintf("%+v", p)
+						}
+						return ""
+					})
+					if old := cut(); old > 3*time.Second {
+						t.Errorf("an old session was lost after %v", old)
+					}
+					begins()
+					time.Sleep(later * time.Millisecond)
+					took = append(took, cut())
+				}
+				t.Logf("%s strict=%v: first session %v, later ones, at once and after 500 ms: %v", part, strict, took[0], took[1:])
+				// FRR 10 forgets some failures by itself.
+				if strict && (part == "frr-8.4" || part == netlab.DefaultBIRD) && slices.Max(took) > 3*time.Second {
+					t.Error("nobody watched the path of a strict session")
+				}
+			})
+		}
+	}
+}

@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		announce(os.Stdin, os.Stdout)
 		return
 	}
+	if os.Getenv(asGoBGP) != "" {
+		beGoBGP(os.Stdin)
+		return
+	}
 	// These tests wait most of the time, so more of them fit than there are CPUs.
 	flag.Parse()
 	if n := flag.Lookup("test.parallel"); n.Value.String() == n.DefValue {

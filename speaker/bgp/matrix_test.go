@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -299,31 +297,13 @@ const (
 // the last column, which are never the same twice.
 func compareMatrix(t *testing.T, rows []string) {
 	t.Helper()
-	file := filepath.FromSlash(matrixDoc)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok1 := strings.Cut(string(text), matrixBegin)
-	old, after, ok2 := strings.Cut(rest, matrixEnd)
-	if !ok1 || !ok2 {
-		t.Fatalf("%s: no lines %q and %q", file, matrixBegin, matrixEnd)
-	}
 	head := "| router | session |"
 	for _, e := range encodings {
 		head += " " + e.name + " |"
 	}
 	head += " shares of 10,000 flows with the default, %, IPv4, IPv6 |\n" + strings.Repeat("|---", 3+len(encodings)) + "|\n"
 	want := head + strings.Join(rows, "\n") + "\n"
-	if *updateMatrix {
-		if err := os.WriteFile(file, []byte(before+matrixBegin+want+matrixEnd+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if a, b := withoutShares(old), withoutShares(want); a != b {
-		t.Errorf("%s has\n%s\nand measured was\n%s", file, a, b)
-	}
+	compareTable(t, matrixBegin, matrixEnd, want, withoutShares)
 }
 
 func withoutShares(table string) string {
