@@ -9,7 +9,7 @@ func TestTheDaemonSetIsRestarted(t *testing.T) {
 	unmoved(t, a, func() {
 		wantNothingLost(t, traffic(t, a, func() {
 			kubectl(t, "-n herald-system rollout restart daemonset/herald-speaker")
-			t.Log(kubectl(t, "-n herald-system rollout status daemonset/herald-speaker --timeout=120s"))
+			t.Log(kubectl(t, "-n herald-system rollout status daemonset/herald-speaker --timeout=3m"))
 		}))
 	})
 }

@@ -125,16 +125,17 @@ func (l *Lab) RestartKubelet(node string) error {
 	return l.signalAgent(node, syscall.SIGKILL)
 }
 
-// StarvePod leaves the containers of a pod, on a node with a kubelet, no more memory
-// than they have. The kernel ends them when they want more; those that the kubelet
-// starts then are free again.
-func (l *Lab) StarvePod(pod string) error {
+// OutOfMemory has the kernel end the containers of a pod, on a node with a kubelet,
+// for want of memory. Those that the kubelet starts then are free again.
+func (l *Lab) OutOfMemory(ctx context.Context, pod string) error {
 	pids, err := l.PodPIDs(pod)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	for _, pid := range pids {
-		if err := machine.Starve(pid); err != nil {
+		if err := machine.OutOfMemory(ctx, pid); err != nil {
 			return fmt.Errorf("pod %s: %w", pod, err)
 		}
 	}

@@ -63,6 +63,7 @@ func TestOptions(t *testing.T) {
 		{"a name with a dash would begin like another's", Options{Name: "a-b"}, `lab name "a-b": use 1 to 12 lower-case letters and digits`},
 		{"a long name", Options{Name: "abcdefghijklm"}, `lab name "abcdefghijklm": use 1 to 12 lower-case letters and digits`},
 		{"too many nodes", Options{Nodes: 61}, `lab lab: 61 nodes: use 1 to 60`},
+		{"a kubelet on a node that is not there", Options{Kubelets: []string{"n1", "n4"}}, `lab lab: no node "n4": it has n1 to n3`},
 		{"a far node that is not there", Options{FarNodes: []string{"n4"}}, `lab lab: no node "n4": it has n1 to n3`},
 		{"ipvs", Options{ProxyMode: "ipvs"}, `lab lab: proxy mode "ipvs": use nftables or iptables`},
 		{

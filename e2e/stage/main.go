@@ -21,7 +21,8 @@ type Suite struct {
 
 // Main is a TestMain: it makes the lab, installs Herald, runs the tests and takes
 // the lab down. If they fail it shows what Herald's pods said; with
-// $HERALD_KEEP_LAB set it leaves the lab as it is then.
+// $HERALD_KEEP_LAB set it leaves the lab as it is then. $HERALD_LAB_KUBELET gives
+// any package nodes with real kubelets, as `lab up -kubelet` does.
 func Main(s Suite) int {
 	ctx, cancel := context.WithTimeout(context.Background(), s.AtMost)
 	defer cancel()
@@ -29,6 +30,9 @@ func Main(s Suite) int {
 	if skip != "" {
 		fmt.Fprintln(os.Stderr, "skipped:", skip)
 		return 0
+	}
+	if nodes := os.Getenv("HERALD_LAB_KUBELET"); nodes != "" {
+		s.Options.Kubelets = strings.Split(nodes, ",")
 	}
 	if err == nil && len(s.Options.Kubelets) > 0 {
 		err = lab.BuildImages(ctx, os.Stderr)

@@ -93,7 +93,7 @@ func (s *Stage) WaitInstalled(ctx context.Context) error {
 // WaitReplicas waits until every replica runs.
 func (s *Stage) WaitReplicas(ctx context.Context) error {
 	for _, what := range []string{"deployment/herald-allocator", "daemonset/herald-speaker"} {
-		if _, err := s.Kubectl(ctx, "-n", "herald-system", "rollout", "status", what, "--timeout=60s"); err != nil {
+		if _, err := s.Kubectl(ctx, "-n", "herald-system", "rollout", "status", what, "--timeout=3m"); err != nil {
 			return err
 		}
 	}

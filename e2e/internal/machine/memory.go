@@ -1,18 +1,25 @@
 package machine
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
-// Starve limits the memory of a process's cgroup to what it has.
-func Starve(pid int) error {
+// room is what is left of memory.
+const room = 32 << 20
+
+// OutOfMemory has the kernel end a process for want of memory: its cgroup gets a
+// limit, something else in there takes all that is left, and the process is the
+// first that the kernel picks. It returns when the something has been ended, too.
+//
+// A limit alone would not do it: the kernel would sooner give up the pages of the
+// program itself, and read them again for ever.
+func OutOfMemory(ctx context.Context, pid int) error {
 	dir, limit, usage, err := memoryOf(pid)
 	if err != nil {
 		return err
@@ -21,19 +28,22 @@ func Starve(pid int) error {
 	if err != nil {
 		return err
 	}
-	bytes, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	used, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	// Version 1 refuses what cannot be made true by then.
-	for range 100 {
-		err = os.WriteFile(filepath.Join(dir, limit), []byte(strconv.Itoa(bytes)), 0o644)
-		if !errors.Is(err, unix.EBUSY) {
-			return err
-		}
-		bytes += 64 << 10
+	if err := os.WriteFile(filepath.Join(dir, limit), []byte(strconv.Itoa(used+room)), 0o644); err != nil {
+		return err
 	}
-	return err
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("1000"), 0o644); err != nil {
+		return err
+	}
+	// tail keeps the last line, and this one has no end.
+	glutton := exec.CommandContext(ctx, "sh", "-c", `echo $$ > "$0/cgroup.procs" && exec tail /dev/zero`, dir)
+	if out, err := glutton.CombinedOutput(); glutton.ProcessState == nil || glutton.ProcessState.Exited() {
+		return fmt.Errorf("use up the memory of %s: %w: %s", dir, err, out)
+	}
+	return ctx.Err()
 }
 
 // memoryOf is the cgroup that counts a process's memory, and the names of its files.
