@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"syscall"
@@ -83,9 +84,11 @@ func TestASpeakerRunsOutOfMemory(t *testing.T) {
 func TestASpeakerCrashesAgainAndAgain(t *testing.T) {
 	begin(t)
 	a := serve(t, "crash")
+	// The kubelet remembers what another test has done to a pod.
+	kubectl(t, "-n herald-system delete pod "+strings.TrimPrefix(speakerOn(t, "n2"), "herald-system/"))
+	must(t, herald.WaitReplicas(t.Context()))
+	must(t, herald.Calm(t.Context()))
 	pod := speakerOn(t, "n2")
-	before, err := containerOf(t, pod)
-	must(t, err)
 	wantOthersServed(t, traffic(t, a, func() {
 		var waits []string
 		for i := range 4 {
@@ -100,7 +103,7 @@ func TestASpeakerCrashesAgainAndAgain(t *testing.T) {
 					return err
 				}))
 			}
-			waitRestarted(t, 90*time.Second, pod, before.RestartCount+i+1)
+			waitRestarted(t, 90*time.Second, pod, i+1)
 			waits = append(waits, time.Since(died).Round(100*time.Millisecond).String())
 		}
 		t.Logf("ready again after %s", strings.Join(waits, ", "))
@@ -108,28 +111,66 @@ func TestASpeakerCrashesAgainAndAgain(t *testing.T) {
 	}), "n2")
 }
 
-// A speaker that hangs is found out by its liveness probe.
+// A speaker that hangs answers neither the kubelet nor the router. It has no liveness
+// probe, so it stays what it is; the other nodes serve.
 func TestASpeakerHangs(t *testing.T) {
 	begin(t)
 	a := serve(t, "hang")
 	pod := speakerOn(t, "n2")
-	before, err := containerOf(t, pod)
-	must(t, err)
 	wantOthersServed(t, traffic(t, a, func() {
-		pids, err := herald.PodPIDs(pod)
-		must(t, err)
-		must(t, syscall.Kill(pids[0], syscall.SIGSTOP))
+		signal(t, pod, syscall.SIGSTOP)
 		begun := time.Now()
-		must(t, stage.Wait(t.Context(), 20*time.Second, func() error {
-			c, err := containerOf(t, pod)
-			if err == nil && c.Ready {
-				err = fmt.Errorf("%s is ready", pod)
-			}
-			return err
-		}))
-		unready := time.Since(begun)
-		waitRestarted(t, 2*time.Minute, pod, before.RestartCount+1)
-		t.Logf("not ready after %s, ready again after %s", unready.Round(100*time.Millisecond), time.Since(begun).Round(100*time.Millisecond))
+		waitUnready(t, 20*time.Second, pod)
+		t.Logf("not ready after %s", time.Since(begun).Round(100*time.Millisecond))
+		must(t, herald.WaitWeights(t.Context(), 30*time.Second, a, withoutN2))
+		signal(t, pod, syscall.SIGCONT)
+		waitRestarted(t, time.Minute, pod, 0)
 		must(t, herald.WaitWeights(t.Context(), 30*time.Second, a, everyNode))
 	}), "n2")
+}
+
+// An allocator that hangs is found out by its liveness probe, which takes 30 s.
+// Before that another one leads.
+func TestAnAllocatorHangs(t *testing.T) {
+	begin(t)
+	ctx := t.Context()
+	metrics, err := herald.AllocatorMetrics(ctx)
+	must(t, err)
+	var leader string
+	for pod, m := range metrics {
+		if m.Sum("herald_allocator_leader") == 1 {
+			leader = pod
+		}
+	}
+	before, err := containerOf(t, leader)
+	must(t, err)
+	signal(t, leader, syscall.SIGSTOP)
+	begun := time.Now()
+	must(t, herald.Create(ctx, stage.Service{Name: "meanwhile"}))
+	t.Cleanup(func() { must(t, herald.Delete(context.Background(), "meanwhile")) })
+	_, err = herald.WaitAddrsWithin(ctx, 30*time.Second, "meanwhile", 2)
+	must(t, err)
+	served := time.Since(begun)
+	waitUnready(t, 20*time.Second, leader)
+	waitRestarted(t, 90*time.Second, leader, before.RestartCount+1)
+	t.Logf("another one gave an address after %s; it was started again and ready after %s",
+		served.Round(100*time.Millisecond), time.Since(begun).Round(100*time.Millisecond))
+}
+
+func signal(t *testing.T, pod string, sig syscall.Signal) {
+	t.Helper()
+	pids, err := herald.PodPIDs(pod)
+	must(t, err)
+	must(t, syscall.Kill(pids[0], sig))
+}
+
+func waitUnready(t *testing.T, atMost time.Duration, pod string) {
+	t.Helper()
+	must(t, stage.Wait(t.Context(), atMost, func() error {
+		c, err := containerOf(t, pod)
+		if err == nil && c.Ready {
+			err = fmt.Errorf("%s is ready", pod)
+		}
+		return err
+	}))
 }
