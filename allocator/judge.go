@@ -170,7 +170,11 @@ func (j *judge) read(cm cluster.ConfigMap, exists bool) (c *config.Config, warni
 		return nil, nil, config.Problems{{Message: "ConfigMap " + j.ref(j.ConfigMap) + " does not exist"}}
 	}
 	text, ok := cm.Data[ConfigKey]
-	if !ok {
+	switch {
+	case !ok && slices.Contains(cm.Binary, ConfigKey):
+		return nil, nil, config.Problems{{Message: "ConfigMap " + j.ref(j.ConfigMap) + " has the key " + ConfigKey +
+			" under binaryData, so the file is not UTF-8; save it as UTF-8 and apply it again"}}
+	case !ok:
 		return nil, nil, config.Problems{{Message: "ConfigMap " + j.ref(j.ConfigMap) + " has no key " + ConfigKey}}
 	}
 	c, warnings, err := config.Examine([]byte(text))

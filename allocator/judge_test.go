@@ -92,6 +92,20 @@ func TestNothingIsHandedOutBeforeThereIsAValidConfiguration(t *testing.T) {
 	}
 }
 
+func TestAConfigurationThatIsNotUTF8(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("")
+		w.configure("")
+		w.set(func() { w.config.Data, w.config.Binary = nil, []string{ConfigKey} })
+		a, stop := w.lead(t)
+		defer stop()
+		synctest.Wait()
+		if p := a.State().ConfigProblems; len(p) != 1 || !strings.Contains(p[0], "save it as UTF-8") {
+			t.Errorf("problems %q", p)
+		}
+	})
+}
+
 func TestConfigurationIsInForceOnlyOnceItIsPublished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))

@@ -7,6 +7,7 @@ type ConfigMap struct {
 	Version         string            // metadata.resourceVersion, to be quoted, not compared
 	Annotations     map[string]string // only those under AnnotationPrefix
 	Data            map[string]string
+	Binary          []string // keys of what is not UTF-8, sorted
 }
 
 // Ref names an object, for Events about it.

@@ -23,7 +23,10 @@ const (
 // manifest with a ConfigMap that holds one. In a manifest the lines of problems
 // are those of the file.
 func ExamineFile(data []byte) (c *Config, warnings Problems, err error) {
-	maps, err := configMaps(data)
+	var maps []configMap
+	if err = wantUTF8(data); err == nil {
+		maps, err = configMaps(data)
+	}
 	if err == nil && len(maps) == 0 {
 		return Examine(data)
 	}

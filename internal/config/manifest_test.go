@@ -1,9 +1,11 @@
 package config
 
 import (
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -14,6 +16,16 @@ const namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: herald-syst
 func manifest(name, text string) string {
 	return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: " + name + "\ndata:\n  config.yaml: |\n    " +
 		strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ") + "\n"
+}
+
+const inUTF16 = "written in UTF-16; save it as UTF-8 (in PowerShell: Out-File -Encoding utf8), or kubectl puts it into binaryData"
+
+func utf16le(text string) string {
+	out := []byte("\xff\xfe")
+	for _, u := range utf16.Encode([]rune(text)) {
+		out = binary.LittleEndian.AppendUint16(out, u)
+	}
+	return string(out)
 }
 
 func TestExamineFile(t *testing.T) {
@@ -32,6 +44,12 @@ func TestExamineFile(t *testing.T) {
 		{"nothing", "", Problems{{Message: errEmpty.Error()}}},
 		{"no YAML", "{", Problems{{Message: "not YAML: line 1: did not find expected node content"}}},
 		{"two configurations", pool + "---\n" + pool, Problems{{Message: "more than one YAML document; write one, without a second ---"}}},
+		{"UTF-16, as PowerShell writes it", utf16le(pool), Problems{{Message: inUTF16}}},
+		{"a manifest in UTF-16", utf16le(manifest("herald", pool)), Problems{{Message: inUTF16}}},
+		{"Latin 1", pool + "# caf\xe9\n", Problems{{Message: "not UTF-8; save it as UTF-8, or kubectl puts it into binaryData"}}},
+		{"a version of YAML", "%YAML 1.2\n---\n" + pool, Problems{{
+			Message: "not YAML: found incompatible YAML document; leave the line that begins with %YAML out",
+		}}},
 		{"a manifest", manifest("herald", pool), nil},
 		{"a manifest of another name", manifest("herald-7b2f", pool), nil},
 		{"a broken manifest", manifest("herald", head+fault), Problems{inMap}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -56,6 +57,9 @@ var errEmpty = errors.New("the document is empty; write apiVersion: " + APIVersi
 
 // document is the root of the one YAML document in data.
 func document(data []byte) (*yaml.Node, error) {
+	if err := wantUTF8(data); err != nil {
+		return nil, err
+	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	switch err := d.Decode(&doc); {
@@ -77,10 +81,25 @@ func document(data []byte) (*yaml.Node, error) {
 	return root, nil
 }
 
+// wantUTF8 refuses what a YAML reader would take, and the API server would not: it
+// puts such a text where Herald does not look.
+func wantUTF8(data []byte) error {
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return errors.New("written in UTF-16; save it as UTF-8 (in PowerShell: Out-File -Encoding utf8), or kubectl puts it into binaryData")
+	case !utf8.Valid(data):
+		return errors.New("not UTF-8; save it as UTF-8, or kubectl puts it into binaryData")
+	}
+	return nil
+}
+
 func syntaxError(data []byte, err error) error {
 	msg := "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")
 	if strings.Contains(msg, "cannot start any token") && bytes.ContainsRune(data, '\t') {
 		msg += "; indent with spaces, not tabs"
+	}
+	if strings.Contains(msg, "incompatible YAML document") {
+		msg += "; leave the line that begins with %YAML out"
 	}
 	return errors.New(msg)
 }

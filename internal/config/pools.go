@@ -67,6 +67,9 @@ func (r *poolReader) pool(s spot) Pool {
 		r.ranges = append(r.ranges, at)
 		p.Retired = append(p.Retired, at.Range)
 	}
+	if len(ranges) > 0 && p.Size(cluster.IPv4) == 0 && p.Size(cluster.IPv6) == 0 {
+		ranges[0].fault("%q: nothing in the pool can be handed out: avoidBuggyIPs leaves out .0 and .255, and at layer 2 an IPv6 subnet's first address belongs to its routers; write a larger range", ranges[0].node.Value)
+	}
 	slices.SortFunc(p.Ranges, compareRanges)
 	slices.SortFunc(p.Retired, compareRanges)
 	return p

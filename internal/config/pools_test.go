@@ -170,3 +170,28 @@ func TestSeveralPools(t *testing.T) {
 		},
 	})
 }
+
+func TestAPoolThatCanHandOutNothing(t *testing.T) {
+	const why = "nothing in the pool can be handed out: avoidBuggyIPs leaves out .0 and .255, and at layer 2 an IPv6 subnet's first address belongs to its routers; write a larger range"
+	for text, want := range map[string]string{
+		"ranges: [198.51.100.0/32], avoidBuggyIPs: true":                   `pools[0].ranges[0]: "198.51.100.0/32": ` + why,
+		"ranges: [198.51.100.255-198.51.101.0], avoidBuggyIPs: true":       `pools[0].ranges[0]: "198.51.100.255-198.51.101.0": ` + why,
+		`ranges: ["2001:db8::/128"], announce: [l2]`:                       `pools[0].ranges[0]: "2001:db8::/128": ` + why,
+		`ranges: [198.51.100.0/32, "2001:db8::/128"], avoidBuggyIPs: true`: "",
+		`ranges: [198.51.100.1/32, "2001:db8::/64"], announce: [l2]`:       "",
+		"ranges: [198.51.100.0/31], avoidBuggyIPs: true":                   "",
+		"retired: [198.51.100.0/32], avoidBuggyIPs: true":                  "",
+		"retired: [198.51.100.0/32], ranges: [198.51.100.0/31]":            `pools[0].ranges[0]: "198.51.100.0/31": overlaps pools[0].retired[0], "198.51.100.0/32"`,
+		"avoidBuggyIPs: true": "pools[0].ranges: required; write at least one, such as [192.0.2.0/24]",
+		"retired: []":         "pools[0].retired: required; write at least one, such as [192.0.2.0/24]",
+		`ranges: ["2001:db8::5/128"], retired: ["2001:db8::/126"], autoAssign: no`: `pools[0].autoAssign: "no": write true or false, without quotes`,
+	} {
+		_, err := Parse([]byte(head + "pools: [{name: p, " + text + "}]\n"))
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", text, err)
+		case want != "" && (err == nil || err.Error() != want):
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -211,6 +212,7 @@ func toConfigMap(obj any) cluster.ConfigMap {
 		Version:     c.ResourceVersion,
 		Annotations: ownAnnotations(c.Annotations),
 		Data:        c.Data,
+		Binary:      slices.Sorted(maps.Keys(c.BinaryData)),
 	}
 }
 
