@@ -41,8 +41,10 @@ type world struct {
 
 	write   func(ctx context.Context, key string) error // before a write; nil: success
 	after   func(key string) error                      // after it has taken place
+	wrote   func(was, is cluster.Service)               // is told of each write
 	publish func() error
 	caught  int // calls of CatchUp
+	leaders int // so far
 	metrics *Metrics
 	options Options // more of them
 }
@@ -187,9 +189,13 @@ func (w *world) put(ctx context.Context, svc cluster.Service, c cluster.Conditio
 	w.editLocked(func(all *[]cluster.Service) {
 		for i := range *all {
 			if s := &(*all)[i]; reflect.DeepEqual(*s, svc) {
+				was := *s
 				change(s)
 				s.Condition, found = c, true
 				now = *s
+				if w.wrote != nil {
+					w.wrote(was, now)
+				}
 			}
 		}
 	})
@@ -246,6 +252,9 @@ func (w *world) Event(about cluster.Ref, kind, reason, note string) {
 	w.events = append(w.events, line(kind, reason, about.Namespace+"/"+about.Name, note))
 }
 
+// leaderKey is the key, in the context of a write, of the number of its leader.
+type leaderKey struct{}
+
 // lead runs an allocator until stop, which waits for its end. It must be called
 // in a synctest bubble.
 func (w *world) lead(t *testing.T) (a *Allocator, stop func()) {
@@ -257,7 +266,8 @@ func (w *world) lead(t *testing.T) (a *Allocator, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	w.leaders++
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), leaderKey{}, w.leaders))
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
 	return a, sync.OnceFunc(func() {

@@ -45,7 +45,8 @@ type writes struct {
 	fresh   []*write // never tried, oldest first
 	later   []*write // to be tried at their time, in this order
 	running int
-	retried int // of those running, how many had failed before
+	retried int  // of those running, how many had failed before
+	waiting bool // some are in neither, but wait for another's end
 	okAt    time.Time
 	results chan done
 	group   sync.WaitGroup
@@ -131,10 +132,16 @@ func (ws *writes) want(shown []cluster.Service, all []assign.Assignment) {
 		}
 		if w := ws.wanted(now, &shown[i], a); w != nil {
 			still[a.UID] = w
-			ws.enqueue(w, now)
 		}
 	}
 	ws.byUID = still
+	wait := deferred(still)
+	ws.waiting = len(wait) > 0
+	for _, a := range all { // in the order of their Services
+		if w := still[a.UID]; w != nil && !wait[w] {
+			ws.enqueue(w, now)
+		}
+	}
 	slices.SortStableFunc(ws.fresh, func(x, y *write) int { return x.since.Compare(y.since) })
 	slices.SortStableFunc(ws.later, byTime)
 	ws.forget(now, shown)
@@ -250,7 +257,7 @@ func (ws *writes) settle(d done) (again bool) {
 		}
 		// The steps while it was written have seen what has changed since, and no
 		// further change need ever come.
-		return !equal(w.want, w.sent)
+		return ws.waiting || !equal(w.want, w.sent)
 	}
 	ws.failed(w, d.err)
 	if ws.byUID[w.before.UID] == w {
