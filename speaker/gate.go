@@ -156,7 +156,7 @@ func targets(snapshot cluster.Snapshot, self string) []forwarding.Target {
 				continue
 			}
 			families = append(families, f)
-			t := forwarding.Target{Key: forwarding.Key{Service: svc.Key(), Family: f}, Endpoints: svc.Endpoints}
+			t := forwarding.Target{Key: forwarding.Key{Service: svc.Key(), Family: f}, Addr: a, Endpoints: svc.Endpoints}
 			if svc.LocalOnly {
 				t.Local = self
 			}

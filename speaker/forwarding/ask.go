@@ -3,6 +3,7 @@ package forwarding
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -30,25 +31,36 @@ type proxy struct {
 	heard   bool // it said something
 	healthy bool
 	why     string
+	updated time.Time     // when it has written last, as its healthz says; the zero time: that does not say
 	told    bool          // whether metrics told the next
 	behind  bool          // it has been told what it has not written yet
 	age     time.Duration // since it has written last
+	queued  time.Duration // since it was told something last
 }
 
 // heard tells whether anybody said anything.
 func (a answer) heard() bool { return a.own && a.err == nil || a.proxy.heard }
 
-// forwards judges an answer about a target that has been wanted for so long.
-func (a answer) forwards(wanted time.Duration) (bool, string) {
+// forwards judges an answer about a target.
+//
+//	its own port says that there is no ready endpoint    -> no
+//	it said so before, and says otherwise now            -> yes: kube-proxy has written since
+//	it never said anything else                          -> it may be of before there was the address:
+//	                                                        the whole of kube-proxy is asked as well
+//	nobody answers on it, but kube-proxy is well         -> so it is, after a while
+func (a answer) forwards(t *target, now time.Time) (bool, string) {
+	waited := now.Sub(t.since)
 	switch {
-	case a.own && a.err != nil && (wanted < ownFor || !a.proxy.healthy):
+	case a.own && a.err != nil && (waited < ownFor || !a.proxy.healthy):
 		return false, "kube-proxy does not answer on the Service's healthCheckNodePort: " + a.err.Error()
 	case a.own && a.err == nil && a.status != http.StatusOK:
 		return false, fmt.Sprintf("kube-proxy answers %d on the Service's healthCheckNodePort: it has no ready endpoint on this node in its rules", a.status)
-	case a.own && a.err == nil:
+	case a.own && a.err == nil && (t.shut || !a.proxy.heard && waited >= blindFor):
 		return true, ""
+	case a.own && a.err == nil && !a.proxy.heard:
+		return false, "kube-proxy may not have heard of the Service's address yet"
 	default:
-		return a.proxy.wrote(wanted)
+		return a.proxy.wrote(waited)
 	}
 }
 
@@ -61,7 +73,7 @@ func (p proxy) wrote(heard time.Duration) (bool, string) {
 	// after we heard of the Service has the Service in it.
 	case p.told && p.behind && heard-p.age < blindFor:
 		return false, "kube-proxy has changes to write yet"
-	case p.told && heard >= calmFor, heard >= blindFor:
+	case p.told && heard >= calmFor, p.told && heard >= soonFor && p.queued <= heard, heard >= blindFor:
 		return true, ""
 	default:
 		return false, "kube-proxy may not have heard of the Service yet"
@@ -133,48 +145,99 @@ func (p *Prober) askProxy(ctx context.Context, d depth) proxy {
 		return proxy{why: "kube-proxy's healthz does not answer: " + err.Error()}
 	}
 	defer r.Body.Close()
-	whole := proxy{heard: true, healthy: r.StatusCode == http.StatusOK}
+	whole := proxy{heard: true, healthy: r.StatusCode == http.StatusOK, updated: updated(r.Body)}
 	if !whole.healthy {
 		whole.why = fmt.Sprintf("kube-proxy's healthz answers %d", r.StatusCode)
 		return whole
 	}
 	if d == work && p.o.Metrics != "" {
-		whole.told, whole.behind, whole.age = p.askMetrics(ctx)
+		p.askMetrics(ctx, &whole)
 	}
 	return whole
 }
 
-// askMetrics tells whether kube-proxy has written all that it was told. Since
-// both families have a gauge each, the last of the one and the first of the
-// other count.
-func (p *Prober) askMetrics(ctx context.Context) (told, behind bool, age time.Duration) {
-	r, err := p.client.get(ctx, p.o.Metrics)
-	if err != nil || r.StatusCode != http.StatusOK {
-		return false, false, 0
+// updated reads from healthz when kube-proxy has written last, the first of its
+// families. Those before 1.33 do not tell.
+func updated(body io.Reader) (first time.Time) {
+	var said struct {
+		Status map[string]struct {
+			LastUpdated time.Time `json:"lastUpdated"`
+		} `json:"status"`
 	}
-	defer r.Body.Close()
-	now := time.Now()
-	queued, written := map[string]float64{}, map[string]float64{}
-	lines := bufio.NewScanner(io.LimitReader(r.Body, 4<<20))
-	for lines.Scan() {
-		gauge(lines.Text(), "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", queued)
-		gauge(lines.Text(), "kubeproxy_sync_proxy_rules_last_timestamp_seconds", written)
+	if err := json.NewDecoder(io.LimitReader(body, 1<<16)).Decode(&said); err != nil {
+		return time.Time{}
 	}
-	for labels, at := range written {
-		told = true
-		// Queued, but not written since: a sync that is under way counts as such.
-		behind = behind || queued[labels] > at || at == 0
-		age = max(age, now.Sub(time.UnixMilli(int64(at*1000))))
+	for _, s := range said.Status {
+		if first.IsZero() || s.LastUpdated.After(first) {
+			first = s.LastUpdated
+		}
 	}
-	return told, behind, age
+	return first
 }
 
-// gauge reads a line of the text format, if it is of that name.
-func gauge(line, name string, into map[string]float64) {
-	rest, ok := strings.CutPrefix(line, name)
-	if !ok || rest == "" || rest[0] != '{' && rest[0] != ' ' {
+// The metrics of kube-proxy that tell what it has to write.
+const (
+	queuedMetric   = "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds"
+	writtenMetric  = "kubeproxy_sync_proxy_rules_last_timestamp_seconds"
+	servicesMetric = "kubeproxy_sync_proxy_rules_service_changes_pending"
+	slicesMetric   = "kubeproxy_sync_proxy_rules_endpoint_changes_pending"
+)
+
+// askMetrics tells whether kube-proxy has written all that it was told. Both
+// families have a gauge of their own: the last word of the one and the first of the
+// other count.
+func (p *Prober) askMetrics(ctx context.Context, into *proxy) {
+	r, err := p.client.get(ctx, p.o.Metrics)
+	if err != nil {
 		return
 	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		return
+	}
+	now := time.Now()
+	gauges := map[string]map[string]float64{queuedMetric: {}, writtenMetric: {}, servicesMetric: {}, slicesMetric: {}}
+	lines := bufio.NewScanner(io.LimitReader(r.Body, 4<<20))
+	for lines.Scan() {
+		for name, values := range gauges {
+			gauge(lines.Bytes(), name, values)
+		}
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<10)) // so that the connection can be used again
+	for _, name := range []string{servicesMetric, slicesMetric} {
+		for _, n := range gauges[name] {
+			if n > 0 {
+				p.pending = now
+			}
+		}
+	}
+	p.tell(into, gauges[queuedMetric], gauges[writtenMetric], now)
+}
+
+// tell judges by when kube-proxy was told something and when it has written, in
+// seconds.
+//
+//	told since it has written                     -> behind
+//	never written                                 -> behind
+//	changes were waiting when it had just written -> behind: they are in none of its writings
+func (p *Prober) tell(into *proxy, queued, written map[string]float64, now time.Time) {
+	for labels, at := range written {
+		wrote, told := seconds(at), seconds(queued[labels])
+		into.told = true
+		into.behind = into.behind || told.After(wrote) || at == 0 || p.pending.After(wrote)
+		into.age = max(into.age, now.Sub(wrote))
+		into.queued = max(into.queued, now.Sub(told))
+	}
+}
+
+func seconds(at float64) time.Time { return time.UnixMicro(int64(at * 1e6)) }
+
+// gauge reads a line of the text format, if it is of that name.
+func gauge(line []byte, name string, into map[string]float64) {
+	if len(line) <= len(name) || string(line[:len(name)]) != name || line[len(name)] != '{' && line[len(name)] != ' ' {
+		return
+	}
+	rest := string(line[len(name):])
 	i := strings.LastIndexByte(rest, ' ')
 	if v, err := strconv.ParseFloat(rest[i+1:], 64); err == nil {
 		into[rest[:i]] = v
@@ -183,15 +246,17 @@ func gauge(line, name string, into map[string]float64) {
 
 type client struct{ http.Client }
 
-// newClient asks this host and other nodes only, so a proxy of the environment has no say, and a
-// connection is no use for long.
+// newClient asks this host and other nodes only, so a proxy of the environment has
+// no say. What is asked each few milliseconds is asked over one connection.
 func newClient() client {
 	return client{http.Client{
 		Timeout: time.Second,
 		Transport: &http.Transport{
-			Proxy:             nil,
-			DisableKeepAlives: true,
-			DialContext:       (&net.Dialer{Timeout: 500 * time.Millisecond}).DialContext,
+			Proxy:               nil,
+			MaxIdleConnsPerHost: 1,
+			IdleConnTimeout:     2 * time.Second,
+			DisableCompression:  true,
+			DialContext:         (&net.Dialer{Timeout: 500 * time.Millisecond}).DialContext,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}

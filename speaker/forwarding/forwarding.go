@@ -19,6 +19,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -29,7 +30,18 @@ import (
 
 // The times of the probing.
 const (
+	// fastEvery is how often the first in line is asked while it has waited for less
+	// than fastFor. kube-proxy writes for all at once, so that one opens when all do: the
+	// others are asked then. Refused, or answered, that costs some 100 µs.
+	fastEvery = 7 * time.Millisecond
+	fastFor   = 3 * time.Second
+	// roundEvery is how often any other is asked at first. Where many wait it is less
+	// often: 1,000 in a second are asked at most, and mostAtOnce in a round.
 	roundEvery = 50 * time.Millisecond
+	mostAtOnce = 64
+	// soonFor is as calmFor, for a kube-proxy that has heard of something since: it does
+	// not lag.
+	soonFor = 50 * time.Millisecond
 	// calmFor is how long kube-proxy gets to hear of what we have heard of.
 	calmFor = 250 * time.Millisecond
 	// blindFor is the same where its metrics do not tell whether it is done: by
@@ -66,6 +78,9 @@ type Target struct {
 	// Health is where the Service's healthCheckNodePort answers on this node.
 	// Invalid: it has none.
 	Health netip.AddrPort
+	// Addr is what would be announced. With another one the Service has to be found
+	// forwarded anew.
+	Addr netip.Addr
 	// Endpoints are those of the Service. Nobody changes them.
 	Endpoints []cluster.Endpoint
 	// Local: only those on this node count, which it names. Empty: all do.
@@ -91,10 +106,14 @@ type Prober struct {
 	wake    chan struct{} // an answer has changed
 	more    chan struct{} // the targets have changed
 	started time.Time
+	pending time.Time // when kube-proxy was last seen to have changes that it had not taken up; Run's own
 
 	mu      sync.Mutex
 	targets map[Key]*target
-	known   map[Key]bool // open in an earlier life on the same boot
+	waiting map[Key]*target // those that are not open
+	again   time.Time       // when the open ones are looked through next
+	known   map[Key]bool    // open in an earlier life on the same boot
+	begun   bool            // there has been a Want
 	off     bool
 	joined  time.Time // when the node joined the cluster; the zero time: not known
 	ported  bool      // the port of some Service has answered at some time
@@ -108,6 +127,7 @@ type target struct {
 	since  time.Time // wanted since
 	next   time.Time // asked again
 	every  time.Duration
+	shut   bool // its own port has not said 200 at some time since there is the address
 	open   bool
 	kept   bool   // it was in an earlier life
 	why    string // not open
@@ -127,7 +147,7 @@ func New(o Options) (*Prober, error) {
 	return &Prober{
 		o: o, log: o.Log, client: newClient(),
 		wake: make(chan struct{}, 1), more: make(chan struct{}, 1), started: time.Now(),
-		targets: map[Key]*target{}, known: map[Key]bool{},
+		targets: map[Key]*target{}, waiting: map[Key]*target{}, known: map[Key]bool{},
 	}, nil
 }
 
@@ -159,19 +179,26 @@ func (p *Prober) Want(targets []Target, off bool) {
 	want := make(map[Key]bool, len(targets))
 	for _, t := range targets {
 		want[t.Key] = true
-		if old := p.targets[t.Key]; old != nil && old.Health == t.Health {
+		if old := p.targets[t.Key]; old != nil && old.Health == t.Health && old.Addr == t.Addr {
 			old.update(t, now)
 			continue
 		}
-		p.targets[t.Key] = &target{
-			Target: t, since: now, open: p.known[t.Key], kept: p.known[t.Key], weight: -1, why: "kube-proxy has not answered yet",
+		x := &target{
+			// What there is when we begin was there before us: its port's word is of the address.
+			Target: t, since: now, shut: !p.begun, open: p.known[t.Key], kept: p.known[t.Key], weight: -1, why: "kube-proxy has not answered yet",
 			rules: rules{written: t.backends()},
+		}
+		p.targets[t.Key] = x
+		delete(p.waiting, t.Key)
+		if !x.open {
+			p.waiting[t.Key] = x
 		}
 		delete(p.known, t.Key)
 		poke(p.more)
 	}
 	maps.DeleteFunc(p.targets, func(k Key, _ *target) bool { return !want[k] })
-	p.off = off
+	maps.DeleteFunc(p.waiting, func(k Key, _ *target) bool { return !want[k] })
+	p.off, p.begun = off, true
 }
 
 // Answer is what is known of one target.
@@ -204,15 +231,7 @@ func (p *Prober) Forwarding(k Key) Answer {
 func (p *Prober) Settled() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.off {
-		return true
-	}
-	for _, t := range p.targets {
-		if !t.open {
-			return false
-		}
-	}
-	return true
+	return p.off || len(p.waiting) == 0
 }
 
 // State is what is known, for /state and metrics.
@@ -293,22 +312,39 @@ func (p *Prober) Run(ctx context.Context) error {
 func (p *Prober) round(ctx context.Context) time.Duration {
 	begun := time.Now()
 	due, whole := p.due(begun)
+	news := false
 	if len(due) > 0 || whole != nothing {
 		answers, proxy := p.ask(ctx, due, whole)
-		p.note(due, answers, time.Now())
+		news = p.note(due, answers, time.Now())
 		if whole != nothing {
-			p.check(proxy, begun)
+			news = p.check(proxy, begun) || news
 		}
 	}
 	p.askOthers(ctx)
+	return p.next(time.Now(), news)
+}
+
+// next is when to ask again. After news of what kube-proxy has written all that
+// wait are asked at once.
+func (p *Prober) next(now time.Time, news bool) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, t := range p.targets {
-		if !t.open && !p.off {
-			return roundEvery
+	if p.off || len(p.waiting) == 0 {
+		return slowest
+	}
+	every := roundEvery
+	for _, t := range p.waiting {
+		if news {
+			t.next = now
+		}
+		if now.Sub(t.since) < fastFor {
+			every = fastEvery
 		}
 	}
-	return slowest
+	if news {
+		return 0
+	}
+	return every
 }
 
 // due are the targets to ask about, and what of the whole of kube-proxy has to be
@@ -322,13 +358,27 @@ func (p *Prober) due(now time.Time) (due []Target, whole depth) {
 	if len(p.targets) > 0 && now.Sub(p.health.asked) >= healthEvery {
 		whole = life
 	}
+	first, last := p.fastest(now)
+	for _, t := range p.waiting {
+		late := !now.Before(t.next) && len(due) < mostAtOnce
+		if late || t == first || t == last {
+			due = append(due, t.Target)
+		}
+		switch {
+		case late && (!t.Health.IsValid() || !t.shut || now.Sub(t.since) >= ownFor):
+			whole = work
+		case !t.Health.IsValid() && now.Sub(t.since) < fastFor:
+			whole = max(whole, life)
+		}
+	}
+	if now.Before(p.again) {
+		return due, whole
+	}
+	p.again = now.Add(slowest)
 	for _, t := range p.targets {
 		// An open target without a port of its own has nothing more to tell.
-		if !now.Before(t.next) && (!t.open || t.Health.IsValid()) {
+		if t.open && t.Health.IsValid() && !now.Before(t.next) && len(due) < 8*mostAtOnce {
 			due = append(due, t.Target)
-			if !t.Health.IsValid() || !t.open && now.Sub(t.since) >= ownFor {
-				whole = work
-			}
 		}
 		if whole == life && !t.unwritten.IsZero() {
 			whole = work
@@ -337,11 +387,27 @@ func (p *Prober) due(now time.Time) (due []Target, whole depth) {
 	return due, whole
 }
 
-// note takes the answers down.
-func (p *Prober) note(asked []Target, answers map[Key]answer, now time.Time) {
+// fastest are two of the targets that have a port of their own and have not waited
+// for long. The one that waits longest may wait for something else than kube-proxy.
+func (p *Prober) fastest(now time.Time) (first, last *target) {
+	for _, t := range p.waiting {
+		if !t.Health.IsValid() || now.Sub(t.since) >= fastFor {
+			continue
+		}
+		if first == nil || t.since.Before(first.since) {
+			first = t
+		}
+		if last == nil || t.since.After(last.since) {
+			last = t
+		}
+	}
+	return first, last
+}
+
+// note takes the answers down, and tells whether some target has opened.
+func (p *Prober) note(asked []Target, answers map[Key]answer, now time.Time) (opened bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed := false
 	for _, a := range answers {
 		p.ported = p.ported || a.own && a.err == nil
 		if a.proxy.heard {
@@ -356,18 +422,22 @@ func (p *Prober) note(asked []Target, answers map[Key]answer, now time.Time) {
 	}
 	for _, x := range asked {
 		t := p.targets[x.Key]
-		if t == nil || t.Health != x.Health {
+		if t == nil || t.Health != x.Health || t.Addr != x.Addr {
 			continue // wanted no more, or otherwise
 		}
-		changed = t.take(answers[x.Key], p.missed(t, now), now) || changed
+		if t.take(answers[x.Key], p.missed(t, now), len(p.waiting), now) {
+			delete(p.waiting, x.Key)
+			opened = true
+		}
 		if waited := now.Sub(t.since); !t.open && !t.warned && waited > 10*time.Second {
 			t.warned = true
 			p.log.Warn("service not forwarded by kube-proxy", "service", t.Service, "family", t.Family, "reason", t.why, "after", waited.Round(time.Second))
 		}
 	}
-	if changed {
+	if opened {
 		poke(p.wake)
 	}
+	return opened
 }
 
 // noProxy tells whether kube-proxy's healthz has never answered, and is not waited
@@ -395,7 +465,7 @@ func (p *Prober) missed(t *target, now time.Time) bool {
 // take notes an answer and tells whether the target has opened. An open one
 // stays open: what closes it is an endpoint that goes, and the API tells that. If
 // nobody is there who could answer, it opens as well.
-func (t *target) take(a answer, missed bool, now time.Time) (opened bool) {
+func (t *target) take(a answer, missed bool, waiting int, now time.Time) (opened bool) {
 	if a.weight >= 0 {
 		t.weight = a.weight
 	}
@@ -403,7 +473,8 @@ func (t *target) take(a answer, missed bool, now time.Time) (opened bool) {
 		t.next = now.Add(refreshEvery)
 		return false
 	}
-	ok, why := a.forwards(now.Sub(t.since))
+	ok, why := a.forwards(t, now)
+	t.shut = t.shut || a.own && (a.err != nil || a.status != http.StatusOK)
 	ok = ok || missed && !a.heard()
 	t.open, t.why = ok, why
 	if ok {
@@ -411,7 +482,7 @@ func (t *target) take(a answer, missed bool, now time.Time) (opened bool) {
 		return true
 	}
 	// The first seconds matter; a pod that takes minutes is asked once a second.
-	t.every = min(max(roundEvery, t.every+t.every/4), slowest)
+	t.every = min(max(roundEvery, time.Duration(waiting)*time.Millisecond, t.every+t.every/4), slowest)
 	t.next = now.Add(t.every)
 	return false
 }

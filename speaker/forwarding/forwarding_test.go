@@ -1,12 +1,14 @@
 package forwarding
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,16 +18,28 @@ import (
 // proxyPage is a kube-proxy as seen from outside.
 type proxyPage struct {
 	healthz, service atomic.Int64 // status codes
-	queued, written  atomic.Int64
+	queued, written  atomic.Int64 // unix seconds
+	pending          atomic.Int64
+	updated          atomic.Pointer[time.Time] // nil: healthz does not say
+	asked            atomic.Int64              // requests of any kind
 }
 
 func (p *proxyPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.asked.Add(1)
 	switch r.URL.Path {
 	case "/healthz":
 		w.WriteHeader(int(p.healthz.Load()))
+		if at := p.updated.Load(); at != nil {
+			fmt.Fprintf(w, `{"lastUpdated": %[1]q, "status": {"IPv4": {"lastUpdated": %[1]q, "healthy": true}}}`, at.Format(time.RFC3339Nano))
+		}
 	case "/metrics":
 		fmt.Fprintf(w, "# HELP x y\nkubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{ip_family=\"IPv4\"} %d\n", p.queued.Load())
-		fmt.Fprintf(w, "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv4\"} %d\n", p.written.Load())
+		written := fmt.Sprint(p.written.Load())
+		if at := p.updated.Load(); at != nil {
+			written = fmt.Sprintf("%.6f", float64(at.UnixMicro())/1e6)
+		}
+		fmt.Fprintf(w, "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv4\"} %s\n", written)
+		fmt.Fprintf(w, "kubeproxy_sync_proxy_rules_service_changes_pending %d\n", p.pending.Load())
 	default:
 		w.Header().Set(weightHeader, "3")
 		w.WriteHeader(int(p.service.Load()))
@@ -262,4 +276,130 @@ func TestAKubeProxyThatComesLateClosesNothing(t *testing.T) {
 	if !p.Forwarding(web4).OK || p.Forwarding(later).OK || p.State().Absent {
 		t.Errorf("%+v", p.State())
 	}
+}
+
+// begun is a Prober that has been at work for a while.
+func begun(t *testing.T, s *httptest.Server) *Prober {
+	t.Helper()
+	p := start(t, Options{Healthz: s.URL + "/healthz", Metrics: s.URL + "/metrics"})
+	p.Want(nil, false)
+	return p
+}
+
+// The gate opens at kube-proxy's own moment.
+func TestTheGateOpensWithinMilliseconds(t *testing.T) {
+	for _, tt := range []struct {
+		desc string
+		port bool
+		do   func(*proxyPage)
+	}{
+		{"Local: its port opens", true, func(p *proxyPage) { p.service.Store(200) }},
+		{"Cluster: kube-proxy has written", false, func(p *proxyPage) {
+			now := time.Now()
+			p.pending.Store(0)
+			p.updated.Store(&now)
+		}},
+	} {
+		var worst time.Duration
+		var asked int64
+		for range 5 {
+			page, s := serve(t)
+			old := time.Now().Add(-time.Minute)
+			page.updated.Store(&old)
+			page.pending.Store(1)
+			page.queued.Store(time.Now().Unix())
+			p := begun(t, s)
+			x := Target{Key: web4}
+			if tt.port {
+				x.Health = netip.MustParseAddrPort(s.Listener.Addr().String())
+			}
+			p.Want([]Target{x}, false)
+			time.Sleep(700 * time.Millisecond)
+			if p.Forwarding(web4).OK {
+				t.Fatalf("%s: open too early", tt.desc)
+			}
+			at := time.Now()
+			tt.do(page)
+			if !opens(t, p, 5*time.Second) {
+				t.Fatalf("%s: never opens: %s", tt.desc, p.Forwarding(web4).Why)
+			}
+			worst, asked = max(worst, time.Since(at)), page.asked.Load()
+		}
+		t.Logf("%s: after %s at most, of 5; %d requests in 0.7 s", tt.desc, worst, asked)
+		if worst > 50*time.Millisecond { // 10 ms, on a machine that has time for us
+			t.Errorf("%s: it took up to %s", tt.desc, worst)
+		}
+	}
+}
+
+// A Service that had a port before it had the address: the port's word is old.
+func TestAPortThatAnsweredBeforeThereWasTheAddress(t *testing.T) {
+	page, s := serve(t)
+	page.service.Store(200)
+	page.pending.Store(1)
+	page.written.Store(time.Now().Unix() - 60)
+	page.queued.Store(time.Now().Unix() - 60)
+	p := begun(t, s)
+	x := Target{Key: web4, Health: netip.MustParseAddrPort(s.Listener.Addr().String()), Addr: netip.MustParseAddr("192.0.2.1")}
+	p.Want([]Target{x}, false)
+	if opens(t, p, time.Second) {
+		t.Fatal("open although kube-proxy has changes that it has not written")
+	}
+	now := time.Now().Add(time.Millisecond)
+	page.pending.Store(0)
+	page.updated.Store(&now)
+	if !opens(t, p, 5*time.Second) {
+		t.Fatalf("never opens: %s", p.Forwarding(web4).Why)
+	}
+	// Another address is another matter.
+	page.pending.Store(1)
+	time.Sleep(10 * time.Millisecond)
+	x.Addr = netip.MustParseAddr("192.0.2.2")
+	p.Want([]Target{x}, false)
+	if opens(t, p, 500*time.Millisecond) {
+		t.Error("open for an address that kube-proxy has not written")
+	}
+}
+
+// BenchmarkWait is what a Service costs that waits for kube-proxy for a second, in
+// CPU of both sides, by the number of Services that wait.
+func BenchmarkWait(b *testing.B) {
+	for _, n := range []int{1, 500, 10000} {
+		b.Run(fmt.Sprintf("services=%d", n), func(b *testing.B) {
+			page := &proxyPage{}
+			page.healthz.Store(200)
+			page.service.Store(503)
+			s := httptest.NewServer(page)
+			defer s.Close()
+			port := netip.MustParseAddrPort(s.Listener.Addr().String())
+			var targets []Target
+			for i := range n {
+				targets = append(targets, Target{Key: Key{fmt.Sprintf("default/s%d", i), cluster.IPv4}, Health: port})
+			}
+			before := cpu(b)
+			for range b.N {
+				p, err := New(Options{Healthz: s.URL + "/healthz", Metrics: s.URL + "/metrics"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(b.Context())
+				p.Want(nil, false)
+				p.Want(targets, false)
+				go func() { _ = p.Run(ctx) }()
+				time.Sleep(time.Second)
+				cancel()
+			}
+			b.ReportMetric(float64((cpu(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+			b.ReportMetric(float64(page.asked.Load())/float64(b.N), "requests/op")
+		})
+	}
+}
+
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

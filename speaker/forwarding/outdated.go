@@ -101,15 +101,17 @@ func (t *target) gone() []netip.Addr {
 
 // health is whether kube-proxy is alive.
 type health struct {
-	last  time.Time // it answered; the zero time: it never did
-	asked time.Time
+	last    time.Time // it answered; the zero time: it never did
+	asked   time.Time
+	updated time.Time // when it has written last, as it said
 }
 
 func (h health) down(now time.Time) bool { return !h.last.IsZero() && now.Sub(h.last) > downAfter }
 
 // check takes down what the whole of kube-proxy says, asked at that time, and finds
-// the targets whose rules are outdated.
-func (p *Prober) check(is proxy, asked time.Time) {
+// the targets whose rules are outdated. It tells whether kube-proxy has written
+// since.
+func (p *Prober) check(is proxy, asked time.Time) (wrote bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wasDown := p.health.down(asked)
@@ -117,6 +119,8 @@ func (p *Prober) check(is proxy, asked time.Time) {
 	if is.heard {
 		p.health.last = asked
 	}
+	wrote = is.updated.After(p.health.updated)
+	p.health.updated = is.updated
 	down := p.health.down(asked)
 	switch {
 	case down && !wasDown:
@@ -136,6 +140,7 @@ func (p *Prober) check(is proxy, asked time.Time) {
 	if changed {
 		poke(p.wake)
 	}
+	return wrote
 }
 
 // judge finds out whether the rules are as they should be, and if not, whether to

@@ -35,12 +35,24 @@ func main() {
 }
 
 func bench(ctx context.Context, name string, runs, many int) error {
-	// kube-proxy's default would add up to a second that is not Herald's.
-	err := withLab(ctx, lab.Options{Name: name, ProxyMinSync: 20 * time.Millisecond}, func(s *stage.Stage) error {
-		return one(ctx, s, runs)
-	})
-	if err != nil {
-		return err
+	// kube-proxy's default adds up to a second that is not Herald's. What the gate adds
+	// is seen beside a run without it.
+	for _, pause := range []time.Duration{100 * time.Millisecond, time.Second} {
+		err := withLab(ctx, lab.Options{Name: name, ProxyMinSync: pause}, func(s *stage.Stage) error {
+			for _, gate := range []string{"auto", "off"} {
+				if err := s.Configure(ctx, stage.Config+"nodes: {forwardingGate: "+gate+"}\n"); err != nil {
+					return err
+				}
+				what := fmt.Sprintf("kube-proxy syncs every %s at most, forwardingGate: %s", pause, gate)
+				if err := one(ctx, s, what, runs); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return withLab(ctx, lab.Options{Name: name}, func(s *stage.Stage) error { return burst(ctx, s, many) })
 }
@@ -66,7 +78,11 @@ func withLab(ctx context.Context, o lab.Options, f func(*stage.Stage) error) (er
 // steps are moments since the request to create the Service was sent.
 type steps struct{ address, fib, answer time.Duration }
 
-func one(ctx context.Context, s *stage.Stage, runs int) error {
+func one(ctx context.Context, s *stage.Stage, what string, runs int) error {
+	before, err := used(ctx, s)
+	if err != nil {
+		return err
+	}
 	m, err := s.Monitor(ctx)
 	if err != nil {
 		return err
@@ -81,13 +97,41 @@ func one(ctx context.Context, s *stage.Stage, runs int) error {
 		all = append(all, st)
 		time.Sleep(time.Second)
 	}
-	fmt.Printf("\n%d Services with ready endpoints on three nodes, one after the other, IPv4, milliseconds since the creation:\n\n", runs)
+	after, err := used(ctx, s)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n%s: %d Services with ready endpoints on three nodes, one after the other, IPv4, milliseconds since the creation:\n\n", what, runs)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tmin\tmedian\tmax\t")
 	row(w, "address in status", all, func(s steps) time.Duration { return s.address })
 	row(w, "next hops of all three nodes in the router's FIB", all, func(s steps) time.Duration { return s.fib })
 	row(w, "first good answer", all, func(s steps) time.Duration { return s.answer })
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	each := func(a, b float64) float64 { return (b - a) * 1000 / float64(runs) / float64(len(s.Nodes())) }
+	fmt.Printf("CPU for a Service and node, milliseconds: speaker %.1f, kube-proxy %.1f\n", each(before.speaker, after.speaker), each(before.proxy, after.proxy))
+	return nil
+}
+
+// cpu are seconds of all nodes.
+type cpu struct{ speaker, proxy float64 }
+
+func used(ctx context.Context, s *stage.Stage) (sum cpu, err error) {
+	for _, n := range s.Nodes() {
+		m, err := s.SpeakerMetrics(ctx, n.Name)
+		if err != nil {
+			return cpu{}, err
+		}
+		out, err := s.Exec(ctx, n.Name, "curl", "-sfm5", "http://127.0.0.1:10249/metrics")
+		if err != nil {
+			return cpu{}, err
+		}
+		sum.speaker += m.Sum("process_cpu_seconds_total")
+		sum.proxy += stage.Metrics(out).Sum("process_cpu_seconds_total")
+	}
+	return sum, nil
 }
 
 func row(w *tabwriter.Writer, name string, all []steps, of func(steps) time.Duration) {
@@ -109,6 +153,7 @@ func measure(ctx context.Context, s *stage.Stage, m *stage.Monitor, name string)
 		return steps{}, err
 	}
 	st := steps{address: time.Since(begin)}
+	defer func() { _ = s.Delete(context.WithoutCancel(ctx), name) }() // so that every run begins alike
 	var first flows.First
 	if err := s.Run(ctx, lab.Ext, &first, "flows", "probe", "--until-first-success", "--duration", "20s",
 		"--target", netip.AddrPortFrom(addr, 80).String()); err != nil {
