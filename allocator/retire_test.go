@@ -38,7 +38,7 @@ func TestAddressesOfARemovedRangeStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.99.16.0/29"))
 		w.create("a", "b", "c", "d")
-		a, stop := w.lead(t)
+		_, stop := w.lead(t)
 		defer func() { stop() }()
 		want(t, w, "a 10.99.16.0 Allocated", "b 10.99.16.1 Allocated", "c 10.99.16.2 Allocated", "d 10.99.16.3 Allocated")
 		user := pool("10.99.16.3-10.99.16.3", "10.99.32.0/29")
@@ -68,6 +68,7 @@ func TestAddressesOfARemovedRangeStay(t *testing.T) {
 		// The next leader keeps it too, and writes nothing.
 		before := w.writeCount()
 		stop()
+		var a *Allocator
 		a, stop = w.lead(t)
 		want(t, w, "b 10.99.32.5 Allocated", "c 10.99.16.2 AddressRetired", "d 10.99.16.3 Allocated")
 		if got := retired(t, w); got != "public 10.99.16.2/32" || w.writeCount() != before {
