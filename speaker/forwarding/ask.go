@@ -34,7 +34,7 @@ type proxy struct {
 	updated time.Time     // when it has written last, as its healthz says; the zero time: that does not say
 	told    bool          // whether metrics told the next
 	behind  bool          // it has been told what it has not written yet
-	age     time.Duration // since it has written last
+	age     time.Duration // if so, since it has written last what it is behind with
 	queued  time.Duration // since it was told something last
 }
 
@@ -217,17 +217,30 @@ func (p *Prober) askMetrics(ctx context.Context, into *proxy) {
 // tell judges by when kube-proxy was told something and when it has written, in
 // seconds.
 //
-//	told since it has written                     -> behind
-//	never written                                 -> behind
-//	changes were waiting when it had just written -> behind: they are in none of its writings
+//	told since it has written                        -> behind
+//	never written                                    -> behind
+//	changes were pending, and none has written since -> behind; which family they are of is not told
 func (p *Prober) tell(into *proxy, queued, written map[string]float64, now time.Time) {
+	var wroteLast, toldLast time.Time
+	late := func(wrote time.Time) { into.behind, into.age = true, max(into.age, now.Sub(wrote)) }
 	for labels, at := range written {
 		wrote, told := seconds(at), seconds(queued[labels])
-		into.told = true
-		into.behind = into.behind || told.After(wrote) || at == 0 || p.pending.After(wrote)
-		into.age = max(into.age, now.Sub(wrote))
-		into.queued = max(into.queued, now.Sub(told))
+		if at == 0 || told.After(wrote) {
+			late(wrote)
+		}
+		into.told, wroteLast, toldLast = true, latest(wroteLast, wrote), latest(toldLast, told)
 	}
+	if p.pending.After(wroteLast) {
+		late(wroteLast)
+	}
+	into.queued = now.Sub(toldLast)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func seconds(at float64) time.Time { return time.UnixMicro(int64(at * 1e6)) }

@@ -403,3 +403,35 @@ func cpu(b *testing.B) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// A family in which nothing happens writes nothing.
+func TestAFamilyThatRestsHoldsNothingUp(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	ago := func(d time.Duration) float64 { return float64(now.Add(-d).UnixMicro()) / 1e6 }
+	at := func(v4, v6 time.Duration) map[string]float64 { return map[string]float64{"4": ago(v4), "6": ago(v6)} }
+	for _, tt := range []struct {
+		desc            string
+		queued, written map[string]float64
+		pending         time.Duration // ago; 0: never seen
+		heard           time.Duration // ago
+		want            bool
+	}{
+		{"all is written", at(300*time.Millisecond, time.Hour), at(200*time.Millisecond, time.Hour), 0, 300 * time.Millisecond, true},
+		{"changes were pending, and one family has written since", at(300*time.Millisecond, time.Hour), at(100*time.Millisecond, time.Hour), 200 * time.Millisecond, 300 * time.Millisecond, true},
+		{"and none has", at(300*time.Millisecond, time.Hour), at(250*time.Millisecond, time.Hour), 200 * time.Millisecond, 300 * time.Millisecond, false},
+		{"a family is always behind, and wrote long after we heard", at(time.Millisecond, time.Hour), at(500*time.Millisecond, time.Hour), 0, 2 * time.Second, true},
+		{"and soon after", at(time.Millisecond, time.Hour), at(500*time.Millisecond, time.Hour), 0, time.Second, false},
+		{"it has heard of something since", at(60*time.Millisecond, time.Hour), at(20*time.Millisecond, time.Hour), 0, 70 * time.Millisecond, true},
+		{"it has not", at(90*time.Millisecond, time.Hour), at(80*time.Millisecond, time.Hour), 0, 70 * time.Millisecond, false},
+	} {
+		p := &Prober{}
+		if tt.pending > 0 {
+			p.pending = now.Add(-tt.pending)
+		}
+		x := proxy{healthy: true}
+		p.tell(&x, tt.queued, tt.written, now)
+		if got, why := x.wrote(tt.heard); got != tt.want {
+			t.Errorf("%s: %v (%s), want %v", tt.desc, got, why, tt.want)
+		}
+	}
+}
