@@ -22,6 +22,9 @@ func hintsBIRD(s side) (list []string) {
 	if s.PasswordKey != "" {
 		list = append(list, fmt.Sprintf("PASSWORD is what the key %s of the Secret herald-bgp has.", s.PasswordKey))
 	}
+	if strings.Contains(s.sessionBIRD(), "multihop") {
+		list = append(list, "BIRD looks for the nodes in its own tables, since they may be far away: it needs routes to them, from an IGP, or protocol direct { ipv4; ipv6; } for its links.")
+	}
 	return list
 }
 

@@ -99,6 +99,16 @@ func (s *Server) Apply(want map[netip.Addr]Params) {
 			s.sessions[peer] = s.begin(peer, p)
 		}
 	}
+	needed := map[door]bool{}
+	for _, r := range s.sessions {
+		needed[r.door] = true
+	}
+	for d, c := range s.sockets {
+		if !needed[d] {
+			_ = c.Close()
+			delete(s.sockets, d)
+		}
+	}
 }
 
 // Status of a session; false: there is none.
@@ -288,15 +298,15 @@ func (r *runner) step(out *sender) time.Time {
 	r.deaf = deaf
 	s, now := r.session, time.Now()
 	before := s.state
-	send := false
-	if send = s.begin(now); r.params != nil {
+	send := s.begin(now)
+	if r.params != nil {
 		send = s.change(now, *r.params) || send
 		r.params = nil
 	}
 	var packets []packet
 	for _, p := range r.inbox {
-		now, final := s.receive(now, p)
-		send = send || now
+		soon, final := s.receive(now, p)
+		send = send || soon
 		if final {
 			answer := s.packet()
 			answer.poll, answer.final = false, true

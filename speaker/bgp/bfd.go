@@ -134,6 +134,7 @@ func (s *speaker) pathFailed(p *peer, why bfd.Cause) error {
 		return nil
 	}
 	err := s.deletePeer(p)
+	p.asked = time.Now()
 	s.status.idle(p.Name)
 	return err
 }

@@ -244,6 +244,13 @@ func TestBFDFromAfar(t *testing.T) {
 	netlab.Always(t, time.Second, up)
 	forge(255)
 	n.saysOf("tor", "BFD down: the peer")
+
+	// Without BFD nothing listens.
+	s.BFD = plan.BFD{}
+	n.apply(table(1, 64513, []plan.Session{s}, "198.51.100.10/32 1"))
+	if out := r.nodes[0].Run("ss", "-Huln"); out != "" {
+		t.Errorf("something listens: %s", out)
+	}
 }
 
 // TestBFDAtTheStart cuts the path as soon as the route is in the router's kernel, when

@@ -144,7 +144,11 @@ func load(t *testing.T, r *rack, part, text string) {
 	// Aliases of ADD-PATH are addresses of the link.
 	r.router.Addr("eth0", "fd08:1::1/64", "fd08:2::1/64", "fd08:3::1/64")
 	if !strings.HasPrefix(part, "frr") {
-		r.router.BIRDOf(part, "router id 10.8.0.1;\nprotocol device {}\n"+text)
+		routes := ""
+		if strings.Contains(text, "multihop") {
+			routes = "protocol direct { ipv4; ipv6; }\n"
+		}
+		r.router.BIRDOf(part, "router id 10.8.0.1;\nprotocol device {}\n"+routes+text)
 		return
 	}
 	frr := r.router.FRROf(part, "")

@@ -63,7 +63,7 @@ type peer struct {
 	revived   time.Time               // when it was opened again since it stood still
 	notBefore time.Time               // it is opened again
 	counted   time.Time               // when gobgp was asked last what it announces
-	asked     time.Time               // when a table had it first
+	asked     time.Time               // when a table had it first, or it was closed since BFD was down
 	bfdFirst  bool                    // it wants BFD to be Up before a session
 	bfdFailed bool                    // its last session ended so
 	flapped   time.Time               // when BFD ended a session last that had not lasted
