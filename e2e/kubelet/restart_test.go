@@ -95,7 +95,7 @@ func TestASpeakerCrashesAgainAndAgain(t *testing.T) {
 			must(t, herald.KillPod(pod))
 			died := time.Now()
 			if i > 0 {
-				must(t, stage.Wait(t.Context(), 10*time.Second, func() error {
+				must(t, stage.Wait(t.Context(), 30*time.Second, func() error {
 					c, err := containerOf(t, pod)
 					if err == nil && c.State.Waiting.Reason != "CrashLoopBackOff" {
 						err = fmt.Errorf("%s: %+v", pod, c)
