@@ -96,11 +96,16 @@ func (l *Lab) switchOff(ctx context.Context, n Node) error {
 		return fmt.Errorf("node %s: power off: %w", node, err)
 	}
 	// The kernel removes the link too, but later than a quick PowerOn.
-	err := ip(ctx, l.ns(lan), "link del "+n.Name)
-	if _, gone := run(ctx, "", "ip", "-n", l.ns(lan), "link", "show", n.Name); gone != nil {
-		return nil
+	if err := ip(ctx, l.ns(lan), "link del "+n.Name); err != nil && l.hasPort(ctx, n.Name) {
+		return err
 	}
-	return err
+	return nil
+}
+
+// hasPort tells whether a switch has a port of that name.
+func (l *Lab) hasPort(ctx context.Context, name string) bool {
+	_, err := run(ctx, "", "ip", "-n", l.ns(lan), "link", "show", name)
+	return err == nil
 }
 
 // removeNamespaces kills all that lives in namespaces and removes them.

@@ -27,6 +27,15 @@ func (l *Lab) hasKubelet(node string) bool {
 	return slices.Contains(l.opts.Kubelets, node) || slices.Contains(l.opts.Kubelets, All)
 }
 
+// kubeletNode is what only a real kubelet can do.
+func (l *Lab) kubeletNode(name string) (Node, error) {
+	n, err := l.poweredNode(name)
+	if err == nil && !l.hasKubelet(name) {
+		err = fmt.Errorf("node %s has no real kubelet; bring the lab up with -kubelet %s", name, name)
+	}
+	return n, err
+}
+
 // startMachines boots the nodes that have a kubelet. They need no API server yet, so
 // both start at the same time.
 func (l *Lab) startMachines(ctx context.Context) error {
@@ -90,12 +99,9 @@ func (l *Lab) givePodCIDRs(ctx context.Context, n Node) error {
 // ShutDown turns a node with a kubelet off in good order, as its operator does: the
 // kubelet is told, ends the pods, and lets the machine go off. PowerOn boots it.
 func (l *Lab) ShutDown(ctx context.Context, node string) error {
-	n, err := l.poweredNode(node)
+	n, err := l.kubeletNode(node)
 	if err != nil {
 		return err
-	}
-	if !l.hasKubelet(node) {
-		return fmt.Errorf("node %s has no kubelet; use poweroff", node)
 	}
 	first := l.state().Procs["machine-"+node]
 	const login = "org.freedesktop.login1"
@@ -119,7 +125,7 @@ func (l *Lab) ShutDown(ctx context.Context, node string) error {
 // RestartKubelet ends the kubelet of a node as a crash does. Its machine starts
 // another one after a second.
 func (l *Lab) RestartKubelet(node string) error {
-	if _, err := l.poweredNode(node); err != nil {
+	if _, err := l.kubeletNode(node); err != nil {
 		return err
 	}
 	return l.signalAgent(node, syscall.SIGKILL)
@@ -186,12 +192,9 @@ func (l *Lab) machinePod(pod string) (pause int, firsts []int, err error) {
 		}
 	}
 	if pause == 0 {
-		errs = append(errs, fmt.Errorf("pod %s/%s: no node runs it", ns, name))
+		return 0, nil, errors.Join(append(errs, fmt.Errorf("pod %s/%s: no node runs it", ns, name))...)
 	}
-	if pause != 0 {
-		return pause, firsts, nil
-	}
-	return 0, nil, errors.Join(errs...)
+	return pause, firsts, nil
 }
 
 // isFirst tells whether a process is the first of its namespace.

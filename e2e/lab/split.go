@@ -6,7 +6,7 @@ import "context"
 // nobody loses its carrier. Unite mends it.
 func (l *Lab) Split(ctx context.Context, places ...string) error {
 	for _, s := range l.segments() {
-		if _, err := run(ctx, "", "ip", "-n", l.ns(lan), "link", "show", s.spare); err == nil {
+		if l.hasPort(ctx, s.spare) {
 			continue
 		}
 		if err := ip(ctx, l.ns(lan), "link add "+s.spare+" type bridge forward_delay 0 mcast_snooping 0", "link set "+s.spare+" up"); err != nil {
