@@ -31,6 +31,11 @@ const (
 	// says so.
 	AnnotationSharingKey = "heraldlb.io/allow-shared-ip"
 
+	// MetalLBPrefix and OldMetalLBPrefix mark MetalLB's annotations, which are read
+	// where the configuration says compatibility: metallb.
+	MetalLBPrefix    = "metallb.io/"
+	OldMetalLBPrefix = "metallb.universe.tf/"
+
 	// ConditionAllocated is the type of the condition that the allocator writes
 	// to status.conditions of each Service of its class.
 	ConditionAllocated = "heraldlb.io/Allocated"
@@ -71,7 +76,8 @@ type Service struct {
 	LoadBalancer bool   // spec.type is LoadBalancer
 	Class        string // spec.loadBalancerClass; empty when unset
 	Labels       map[string]string
-	Annotations  map[string]string // only those under AnnotationPrefix
+	Annotations  map[string]string // only those under AnnotationPrefix, and MetalLB's
+	Borrowed     bool              // what Annotations ask of Herald is translated from another controller's
 
 	Families       []Family     // spec.ipFamilies, in order
 	FamilyPolicy   FamilyPolicy // spec.ipFamilyPolicy
@@ -103,6 +109,9 @@ func (s Service) Ours() bool {
 func (s Service) Asked() bool {
 	if s.Class == Class {
 		return true
+	}
+	if s.Borrowed {
+		return false
 	}
 	for _, name := range []string{AnnotationAddresses, AnnotationPool, AnnotationSharingKey} {
 		if strings.TrimSpace(s.Annotations[name]) != "" {

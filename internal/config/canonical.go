@@ -34,9 +34,12 @@ func (c *Config) Hash() string {
 }
 
 func (c *Config) wire() wireConfig {
-	w := wireConfig{APIVersion: APIVersion, Kind: "Config", Class: cmp.Or(c.Scope.Class, cluster.Class), Classless: ClasslessServe, OnRemoval: removalKeep, Pools: []wirePool{}}
+	w := wireConfig{APIVersion: APIVersion, Kind: "Config", Class: cmp.Or(c.Scope.Class, cluster.Class), Classless: ClasslessServe, Compatible: compatibleNone, OnRemoval: removalKeep, Pools: []wirePool{}}
 	if c.Scope.SkipClassless {
 		w.Classless = ClasslessIgnore
+	}
+	if c.Scope.MetalLB {
+		w.Compatible = compatibleMetalLB
 	}
 	if c.ReleaseRemoved {
 		w.OnRemoval = removalRelease

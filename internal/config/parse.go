@@ -110,6 +110,12 @@ const (
 	removalRelease = "release"
 )
 
+// The words of compatibility.
+const (
+	compatibleMetalLB = "metallb"
+	compatibleNone    = "none"
+)
+
 // readConfig also returns where in the document everything is.
 func readConfig(root spot) (*Config, draft) {
 	c := &Config{BGP: defaultBGP(), Nodes: defaultNodes()}
@@ -125,6 +131,10 @@ func readConfig(root spot) (*Config, draft) {
 		"classless": func(s spot) {
 			what, _ := s.oneOf(ClasslessServe, ClasslessIgnore)
 			c.Scope.SkipClassless = what == ClasslessIgnore
+		},
+		"compatibility": func(s spot) {
+			what, _ := s.oneOf(compatibleMetalLB, compatibleNone)
+			c.Scope.MetalLB = what == compatibleMetalLB
 		},
 		"onRemoval": func(s spot) {
 			what, _ := s.oneOf(removalKeep, removalRelease)

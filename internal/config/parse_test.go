@@ -20,8 +20,8 @@ func TestDocumentFaults(t *testing.T) {
 		"pools:\n\t- a":   {"not YAML: line 2: found character that cannot start any token; indent with spaces, not tabs"},
 		"a: b: c":         {"not YAML: mapping values are not allowed in this context"},
 		"%PDF-1.4":        {"not YAML: found unexpected non-alphabetical character"},
-		"hello":           {`"hello": a string; write a mapping with the keys advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass`},
-		"[1, 2]":          {"a list; write a mapping with the keys advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass"},
+		"hello":           {`"hello": a string; write a mapping with the keys advertisements, apiVersion, bfdProfiles, bgp, classless, compatibility, kind, nodes, onRemoval, peers, pools, serviceClass`},
+		"[1, 2]":          {"a list; write a mapping with the keys advertisements, apiVersion, bfdProfiles, bgp, classless, compatibility, kind, nodes, onRemoval, peers, pools, serviceClass"},
 		pool + "---\n" + pool: {
 			"more than one YAML document; write one, without a second ---",
 		},
@@ -47,8 +47,8 @@ func TestDocumentFaults(t *testing.T) {
 		pool + "kind: Configuration\n":        {`kind: "Configuration": write Config`},
 		pool + "peer: []\n":                   {"peer: unknown key; did you mean peers?"},
 		pool + "Pools: []\n":                  {"Pools: unknown key; did you mean pools?"},
-		pool + "communities: {}\n":            {"communities: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass"},
-		pool + "<<: {peers: []}\n":            {"<<: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass"},
+		pool + "communities: {}\n":            {"communities: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, classless, compatibility, kind, nodes, onRemoval, peers, pools, serviceClass"},
+		pool + "<<: {peers: []}\n":            {"<<: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, classless, compatibility, kind, nodes, onRemoval, peers, pools, serviceClass"},
 		pool + "? [a, b]\n: c\n":              {"a key that is a list; write a plain word"},
 		pool + "peers:\nbgp:\n":               nil,
 		pool + "peers: []\n":                  nil,
@@ -58,7 +58,7 @@ func TestDocumentFaults(t *testing.T) {
 			"pools[2]: *p: aliases are not supported; write the value out",
 		},
 		pool + "x: &x 1\n" + "y: *x\n": {
-			"x: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, classless, kind, nodes, onRemoval, peers, pools, serviceClass",
+			"x: unknown key; known here are advertisements, apiVersion, bfdProfiles, bgp, classless, compatibility, kind, nodes, onRemoval, peers, pools, serviceClass",
 			"y: *x: aliases are not supported; write the value out",
 		},
 	})

@@ -13,7 +13,7 @@ import (
 func randomConfig(r *rand.Rand) *Config {
 	c := &Config{BGP: randomBGP(r), Nodes: randomNodes(r)}
 	c.ReleaseRemoved = coin(r)
-	c.Scope = Scope{some(r, "", "example.com/x", "internal"), coin(r)}
+	c.Scope = Scope{some(r, "", "example.com/x", "internal"), coin(r), coin(r)}
 	for i := range 1 + r.Intn(4) {
 		c.Pools = append(c.Pools, randomPool(r, i))
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/heraldlb/herald/internal/cluster"
@@ -10,6 +11,7 @@ import (
 // Scope says which Services are Herald's.
 type Scope struct {
 	Class         string // the spec.loadBalancerClass that asks for Herald; empty: cluster.Class
+	MetalLB       bool   // default false; true: MetalLB's annotations count where Herald's are missing
 	SkipClassless bool   // default false; true: those without a class are not, unless Herald has given them an address
 }
 
@@ -31,16 +33,49 @@ func (s Scope) Own(services []cluster.Service) []cluster.Service {
 	}
 	copied := false
 	for i := range services {
-		class := s.classOf(&services[i])
-		if class == services[i].Class {
+		class, more := s.classOf(&services[i]), s.borrowed(&services[i])
+		if class == services[i].Class && more == nil {
 			continue
 		}
 		if !copied {
 			services, copied = slices.Clone(services), true
 		}
 		services[i].Class = class
+		if more != nil {
+			services[i].Annotations, services[i].Borrowed = more, true
+		}
 	}
 	return services
+}
+
+// metalLB are MetalLB's names of what Herald has as well.
+var metalLB = map[string]string{
+	cluster.AnnotationAddresses:  "loadBalancerIPs",
+	cluster.AnnotationPool:       "address-pool",
+	cluster.AnnotationSharingKey: "allow-shared-ip",
+}
+
+// borrowed is a Service's annotations with MetalLB's in the place of Herald's, or nil
+// if there are none, or the Service has one of Herald's own.
+func (s Scope) borrowed(svc *cluster.Service) map[string]string {
+	if !s.MetalLB || svc.Borrowed {
+		return nil
+	}
+	var all map[string]string
+	for ours, name := range metalLB {
+		if svc.Annotations[ours] != "" {
+			return nil
+		}
+		theirs := cmp.Or(svc.Annotations[cluster.MetalLBPrefix+name], svc.Annotations[cluster.OldMetalLBPrefix+name])
+		if theirs == "" {
+			continue
+		}
+		if all == nil {
+			all = maps.Clone(svc.Annotations)
+		}
+		all[ours] = theirs
+	}
+	return all
 }
 
 func (s Scope) classOf(svc *cluster.Service) string {

@@ -42,10 +42,40 @@ func TestWhichServicesAreOurs(t *testing.T) {
 	}
 }
 
+func TestAnnotationsOfMetalLB(t *testing.T) {
+	const ips, pool = cluster.AnnotationAddresses, cluster.AnnotationPool
+	for _, tt := range []struct {
+		desc     string
+		given    map[string]string
+		ips      string
+		pool     string
+		borrowed bool
+	}{
+		{"none", nil, "", "", false},
+		{"the new names", map[string]string{"metallb.io/loadBalancerIPs": "192.0.2.1", "metallb.io/address-pool": "p"}, "192.0.2.1", "p", true},
+		{"the old names", map[string]string{"metallb.universe.tf/loadBalancerIPs": "192.0.2.1"}, "192.0.2.1", "", true},
+		{"both: the new one", map[string]string{"metallb.universe.tf/address-pool": "old", "metallb.io/address-pool": "new"}, "", "new", true},
+		{"beside ours: ours alone", map[string]string{"metallb.io/loadBalancerIPs": "192.0.2.1", pool: "p"}, "", "p", false},
+	} {
+		given := []cluster.Service{{LoadBalancer: true, Annotations: tt.given}}
+		got := Scope{MetalLB: true}.Own(given)[0]
+		if got.Annotations[ips] != tt.ips || got.Annotations[pool] != tt.pool || got.Borrowed != tt.borrowed || got.Asked() != (tt.pool != "" && !tt.borrowed) {
+			t.Errorf("%s: %+v, asked %v", tt.desc, got, got.Asked())
+		}
+		if again := (Scope{MetalLB: true}).Own([]cluster.Service{got})[0]; !reflect.DeepEqual(again, got) {
+			t.Errorf("%s: a second time %+v", tt.desc, again)
+		}
+		if without := (Scope{}).Own(given)[0]; without.Annotations[ips] != "" || len(given[0].Annotations) != len(tt.given) {
+			t.Errorf("%s: without compatibility %+v", tt.desc, without)
+		}
+	}
+}
+
 func TestScopeIsRead(t *testing.T) {
 	for text, want := range map[string]Scope{
 		"": {}, "serviceClass: heraldlb.io/herald\nclassless: serve\n": {},
-		"serviceClass: example.com/x\nclassless: ignore\n": {"example.com/x", true},
+		"serviceClass: example.com/x\nclassless: ignore\n": {Class: "example.com/x", SkipClassless: true},
+		"compatibility: metallb\n":                         {MetalLB: true}, "compatibility: none\n": {},
 	} {
 		c, err := Parse([]byte(pool + text))
 		if err != nil || c.Scope != want {

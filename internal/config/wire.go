@@ -9,6 +9,7 @@ type (
 		Kind       string     `yaml:"kind"`
 		Class      string     `yaml:"serviceClass"`
 		Classless  string     `yaml:"classless"`
+		Compatible string     `yaml:"compatibility"`
 		OnRemoval  string     `yaml:"onRemoval"`
 		Pools      []wirePool `yaml:"pools"`
 		Peers      []wirePeer `yaml:"peers,omitempty"`

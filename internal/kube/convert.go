@@ -76,7 +76,7 @@ func toService(obj any) service {
 func ownAnnotations(all map[string]string) map[string]string {
 	var own map[string]string
 	for k, v := range all {
-		if strings.HasPrefix(k, cluster.AnnotationPrefix) {
+		if strings.HasPrefix(k, cluster.AnnotationPrefix) || strings.HasPrefix(k, cluster.MetalLBPrefix) || strings.HasPrefix(k, cluster.OldMetalLBPrefix) {
 			if own == nil {
 				own = make(map[string]string)
 			}
