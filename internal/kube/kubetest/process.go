@@ -113,3 +113,6 @@ func makeDir() (string, error) {
 	}
 	return os.MkdirTemp("", prefix+strconv.Itoa(os.Getpid())+"-")
 }
+
+// Pid is the child's number.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
