@@ -92,6 +92,9 @@ func (g *gossip) Peer(mac net.HardwareAddr) (node string, ok bool) {
 // his tables outlive his speaker.
 func (g *gossip) NotRescuing() map[string]bool {
 	out := map[string]bool{}
+	if !g.rescues() {
+		out[g.options.Node] = true
+	}
 	for node, m := range g.others() {
 		if !m.rescues {
 			out[node] = true
@@ -323,6 +326,7 @@ func (g *gossip) tell(ctx context.Context) error {
 		if now := g.self().encode(members.MetaSize); !bytes.Equal(told, now) {
 			g.update()
 			told = now
+			poke(g.wake) // NotRescuing tells of this node as well
 		}
 	}
 }

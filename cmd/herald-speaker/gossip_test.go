@@ -109,6 +109,9 @@ func TestSpeakersMeet(t *testing.T) {
 	poke(two.changed)
 	eventually(t, 2*time.Second, "n2's new link is known", one.names(mac(3), "n2"))
 
+	if !one.NotRescuing()["n1"] {
+		t.Error("n1 does not say of itself that it rescues no flows")
+	}
 	if !one.NotRescuing()["n2"] {
 		t.Error("n2 has not said that it rescues flows")
 	}

@@ -44,6 +44,7 @@ func askNodes(ctx context.Context, client *kube.Client, q questions) []explain.A
 // tellRest writes what the speakers say beside what they have decided.
 func tellRest(w io.Writer, q questions, answers []explain.Answer) {
 	explain.Sessions(w, of(answers, q.announcing))
+	explain.Damping(w, q.addrs, of(answers, q.announcing))
 	explain.Shares(w, q.addrs, of(answers, q.announcing))
 	explain.Rescue(w, of(answers, q.rescuing))
 }

@@ -41,10 +41,15 @@ func TestExplainAsksTheNodes(t *testing.T) {
 // explains waits until the Service is explained by these words.
 func explains(t *testing.T, atMost time.Duration, words ...string) {
 	t.Helper()
+	explainsOf(t, "told", atMost, words...)
+}
+
+func explainsOf(t *testing.T, service string, atMost time.Duration, words ...string) {
+	t.Helper()
 	bin, err := lab.BinDir()
 	must(t, err)
 	must(t, stage.Wait(t.Context(), atMost, func() error {
-		out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "heraldctl"), "explain", "--kubeconfig", herald.Kubeconfig(), "told").CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "heraldctl"), "explain", "--kubeconfig", herald.Kubeconfig(), service).CombinedOutput()
 		for _, w := range words {
 			if err == nil && !strings.Contains(string(out), w) {
 				err = fmt.Errorf("%q is missing", w)

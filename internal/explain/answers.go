@@ -24,6 +24,7 @@ type Answer struct {
 type State struct {
 	ConfigError, Error string
 	Table              Table
+	Holds              map[netip.Addr]Hold
 	Peers              []Peer
 	Rescue             *Rescuing // nil: its version has no flow rescue
 	Flows              *Flows    // nil: its version counts none

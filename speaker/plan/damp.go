@@ -17,6 +17,8 @@ type Hold struct {
 	Announced []NodeWeight // of all nodes, as last announced
 	Wanted    []NodeWeight // of all nodes, as Compute wants them
 	Due       time.Time    // when Wanted is announced; zero: it is, or the change is too small
+	Quick     bool         // it is damped for seconds, not for minutes
+	Slow      string       // why not
 
 	first   time.Time // when any node announced the address first
 	changed time.Time // when Announced changed last
@@ -34,6 +36,9 @@ type Hold struct {
 //	some node's weight falls                -> DecreaseDelay after it fell, and as below
 //	else                                    -> Interval after the last change, on the tick
 //
+// Where a router may move flows without breaking one (Decision.Quick), the two
+// times are seconds.
+//
 // Every node runs this over the weights of all nodes and comes to the same
 // answer on the same wall-clock tick, so that one change of pods is one rehash.
 // Weights are announced exactly; they are quantised only to judge a change.
@@ -44,7 +49,12 @@ func Damp(prev Holds, t Table, w config.Weights, now time.Time) (Table, Holds, t
 		if _, done := next[d.Addr]; done || len(d.Nodes) == 0 {
 			continue
 		}
-		h := prev[d.Addr].step(d.Nodes, w, now)
+		damping := w
+		if d.Quick {
+			damping = quickly(w)
+		}
+		h := prev[d.Addr].step(d.Nodes, damping, now)
+		h.Quick, h.Slow = d.Quick, d.Slow
 		next[d.Addr] = h
 		if !h.Due.IsZero() && (wake.IsZero() || h.Due.Before(wake)) {
 			wake = h.Due

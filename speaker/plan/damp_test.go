@@ -67,11 +67,38 @@ func TestDamp(t *testing.T) {
 		}},
 	}
 	for _, tt := range tests {
-		t.Run(tt.desc, func(t *testing.T) { runScript(t, tt.w, tt.script) })
+		t.Run(tt.desc, func(t *testing.T) { runScript(t, tt.w, false, tt.script) })
 	}
 }
 
-func runScript(t *testing.T, w config.Weights, script []string) {
+// Where flows are rescued, weights follow within 10 s, whatever happened before.
+func TestDampWhereFlowsAreRescued(t *testing.T) {
+	own := defaults
+	own.Interval, own.DecreaseDelay = 2*time.Second, 0
+	for _, tt := range []struct {
+		desc   string
+		w      config.Weights
+		script []string
+	}{
+		{"a change waits for 8 s since the last one", defaults, []string{
+			"0s n1=1 n2=1 -> n1=1 n2=1", "1h n1=1 n2=2 -> n1=1 n2=2", "1h0m1s n1=1 n2=6 -> n1=1 n2=2 due 1h0m8s", "1h0m8s n1=1 n2=6 -> n1=1 n2=6",
+		}},
+		{"a decrease must last for 5 s", defaults, []string{
+			"0s n1=1 n2=2 -> n1=1 n2=2", "1h n1=1 n2=1 -> n1=1 n2=2 due 1h0m5s", "1h0m2s n1=1 n2=2 -> n1=1 n2=2", "1h1m n1=1 n2=1 -> n1=1 n2=2 due 1h1m5s",
+			"1h1m5s n1=1 n2=1 -> n1=1 n2=1",
+		}},
+		{"a small change of share is none here either", defaults, []string{
+			"0s n1=10 n2=10 n3=10 -> n1=10 n2=10 n3=10", "1h n1=11 n2=10 n3=10 -> n1=10 n2=10 n3=10",
+		}},
+		{"what is configured to be quicker stays so", own, []string{
+			"0s n1=1 n2=2 -> n1=1 n2=2", "1h n1=1 n2=1 -> n1=1 n2=1", "1h0m1s n1=1 n2=3 -> n1=1 n2=1 due 1h0m2s",
+		}},
+	} {
+		t.Run(tt.desc, func(t *testing.T) { runScript(t, tt.w, true, tt.script) })
+	}
+}
+
+func runScript(t *testing.T, w config.Weights, quick bool, script []string) {
 	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var holds plan.Holds
 	for _, line := range script {
@@ -89,7 +116,7 @@ func runScript(t *testing.T, w config.Weights, script []string) {
 			table := plan.Table{
 				Self:      n.Node,
 				Routes:    []plan.Route{{Peer: "r", Prefix: vip, Weight: n.Weight}},
-				Decisions: []plan.Decision{{Addr: vip.Addr(), Announce: true, Weight: n.Weight, Nodes: nodes}},
+				Decisions: []plan.Decision{{Addr: vip.Addr(), Announce: true, Weight: n.Weight, Nodes: nodes, Quick: quick}},
 			}
 			damped, next, due := plan.Damp(holds, table, w, midnight.Add(d))
 			got[n.Node], wake = damped.Routes[0].Weight, due

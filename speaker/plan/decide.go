@@ -66,9 +66,10 @@ func (a asked) decide(services []cluster.Service) outcome {
 	l2 := a.layer2(able)
 	announcers := a.announcers(able, l2)
 	a.judgeRules(announcers)
+	quick, slow := a.quick(services, announcers)
 	o := outcome{decisions: make([]Decision, 0, len(services))}
 	for i, s := range services {
-		d := Decision{Service: s.Key(), Addr: a.addr, Owner: l2.owner, Nodes: announcers}
+		d := Decision{Service: s.Key(), Addr: a.addr, Owner: l2.owner, Nodes: announcers, Quick: quick, Slow: slow}
 		if a.pool != nil {
 			d.Pool = a.pool.Name
 		}

@@ -48,8 +48,8 @@ type Input struct {
 	// Leaving: this speaker was told to leave; all its routes drain.
 	Leaving bool
 	// NotRescuing are the nodes that say that they do not answer what Table.Rescue
-	// has others ask: their kube-proxy would reset the connection instead. Any other
-	// node is taken to answer. Only Remember looks at it.
+	// has others ask: their kube-proxy would reset the connection instead. Remember
+	// takes any other node to answer. For Decision.Quick it must be Alive, too.
 	NotRescuing map[string]bool
 }
 
@@ -181,6 +181,11 @@ type Decision struct {
 	// can tell: one that drains is not among them, one that does not forward yet is.
 	// Of an address that only layer 2 announces it is the owner.
 	Nodes []NodeWeight
+	// Quick: routers may move every flow to the address without breaking one, so its
+	// weights follow within quickly. Else Slow says why they do not; empty: they cannot
+	// change.
+	Quick bool
+	Slow  string
 }
 
 // NodeWeight is the weight that a node has for an address.
