@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -273,4 +274,34 @@ func TestLeaveWithoutAnythingAnnouncedIsAtOnce(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}
 	})
+}
+
+// However many addresses are outdated on however many nodes, few speakers are asked.
+func TestFewOtherSpeakersAreAsked(t *testing.T) {
+	p := &proxy{wake: make(chan struct{}, 1)}
+	s, err := New(Options{Node: "n500", Source: &world{}, Forwarding: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nodes []cluster.Node
+	var table plan.Table
+	for i := range 1000 {
+		nodes = append(nodes, cluster.Node{Name: fmt.Sprintf("n%03d", i), Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(i / 250), byte(i % 250)})}})
+	}
+	for i := range 900 {
+		d := plan.Decision{Reason: plan.RulesOutdated}
+		for j := range 10 {
+			d.Nodes = append(d.Nodes, plan.NodeWeight{Node: nodes[i+10*j].Name, Weight: 1})
+		}
+		table.Decisions = append(table.Decisions, d)
+	}
+	s.askOthers(table, nodes)
+	if n := len(p.asked); n < 10 || n > forwarding.MostOthers {
+		t.Errorf("%d are asked, want %d at most", n, forwarding.MostOthers)
+	}
+	table.Decisions = table.Decisions[500:501]
+	s.askOthers(table, nodes)
+	if n := len(p.asked); n != 3 {
+		t.Errorf("%d are asked about one address, want the next three: %v", n, p.asked)
+	}
 }

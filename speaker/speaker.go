@@ -133,7 +133,10 @@ func (s *Speaker) State() State { return *s.state.Load() }
 const (
 	pauseFloor  = 20 * time.Millisecond
 	pauseFactor = 4
-	pauseMost   = 2 * time.Second
+	// mostDebt is how much may be computed beyond that, all in all, because members
+	// have died: who takes their addresses over must not pause first. It is paid back
+	// before others may do so again.
+	mostDebt = time.Second
 )
 
 // Run computes and applies until ctx is done. It withdraws nothing when it ends:
@@ -143,6 +146,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	defer timer.Stop()
 	members, links := s.membersWake(), s.linksWake()
 	forwarding, gateways := s.forwardingWake(), s.gatewaysWake()
+	var d debt
 	for urgent := false; ; {
 		if !urgent {
 			select {
@@ -159,7 +163,12 @@ func (s *Speaker) Run(ctx context.Context) error {
 		}
 		begun := time.Now()
 		next := s.step(ctx, begun)
-		if urgent = rest(ctx, pause(time.Since(begun)), members); ctx.Err() != nil {
+		took := time.Since(begun)
+		hurry := members
+		if d.add(took, time.Now()) > mostDebt {
+			hurry = nil
+		}
+		if urgent = rest(ctx, pause(took), hurry); ctx.Err() != nil {
 			return nil
 		}
 		timer.Stop()
@@ -169,8 +178,21 @@ func (s *Speaker) Run(ctx context.Context) error {
 	}
 }
 
-func pause(took time.Duration) time.Duration {
-	return min(max(pauseFloor, pauseFactor*took), pauseMost)
+func pause(took time.Duration) time.Duration { return max(pauseFloor, pauseFactor*took) }
+
+// debt is how much longer than a fifth of the time has been computed.
+type debt struct {
+	owed time.Duration
+	at   time.Time
+}
+
+// add adds a computation that took so long and has just ended.
+func (d *debt) add(took time.Duration, now time.Time) time.Duration {
+	if !d.at.IsZero() {
+		d.owed = max(0, d.owed-now.Sub(d.at)/(pauseFactor+1))
+	}
+	d.owed, d.at = d.owed+took, now
+	return d.owed
 }
 
 // rest waits, but not while a member may have died: that ends it, and is urgent.

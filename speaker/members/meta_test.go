@@ -2,6 +2,7 @@ package members
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/hashicorp/memberlist"
@@ -41,5 +42,22 @@ func TestMetaIsCut(t *testing.T) {
 	}
 	if got := newRoster("n1", nil).NodeMeta(MetaSize); got != nil {
 		t.Errorf("without meta %q is sent", got)
+	}
+}
+
+func TestThoseThatAreGoneAreForgottenWhenThereAreMany(t *testing.T) {
+	r := newRoster("n1", nil)
+	here := node("here", "10.0.0.2:7946")
+	here.Meta = []byte("h")
+	r.NotifyJoin(here)
+	for i := range 3 * mostGone {
+		n := node(fmt.Sprintf("gone-%d", i), "10.0.0.3:7946")
+		n.Meta = []byte("g")
+		r.NotifyJoin(n)
+		r.NotifyMsg(farewell(n.Name))
+		r.NotifyLeave(n)
+	}
+	if got := r.said(); len(got) > mostGone+2 || string(got["here"]) != "h" {
+		t.Errorf("%d are remembered, %d at most; who is here says %q", len(got), mostGone, got["here"])
 	}
 }

@@ -25,7 +25,7 @@ type roster struct {
 	members map[string]*member
 	lost    map[string]netip.AddrPort // failed and not back; those who left are forgotten
 	leaving map[string]time.Time      // when they said farewell
-	metas   map[string][]byte         // what each has told of itself, for ever
+	metas   map[string][]byte         // what each has told of itself, also those that are gone; see note
 	deaths  uint64
 	rumours uint64 // deaths that were none
 }
@@ -118,7 +118,7 @@ func (r *roster) NotifyJoin(n *memberlist.Node) {
 	}
 	delete(r.lost, n.Name)
 	delete(r.leaving, n.Name)
-	r.metas[n.Name] = bytes.Clone(n.Meta)
+	r.note(n)
 	addr := addrOf(n)
 	if m, ok := r.members[n.Name]; ok {
 		// The dead one has contradicted before we believed it.
@@ -152,8 +152,29 @@ func (r *roster) NotifyUpdate(n *memberlist.Node) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.closed && n.Name != r.self {
-		r.metas[n.Name] = bytes.Clone(n.Meta)
+		r.note(n)
 		poke(r.wake)
+	}
+}
+
+// mostGone is how many may be remembered that are gone. A cluster whose nodes come
+// and go under new names makes ever more of them.
+const mostGone = 2000
+
+// note takes down what a member tells of itself. Of those that are gone, too many
+// are forgotten, whichever they are: their links count as a stranger's then.
+func (r *roster) note(n *memberlist.Node) {
+	r.metas[n.Name] = bytes.Clone(n.Meta)
+	if len(r.metas) <= len(r.members)+mostGone+1 {
+		return
+	}
+	for name := range r.metas {
+		if _, here := r.members[name]; !here && name != n.Name {
+			delete(r.metas, name)
+			if len(r.metas) <= len(r.members)+mostGone+1 {
+				return
+			}
+		}
 	}
 }
 

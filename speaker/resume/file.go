@@ -6,11 +6,13 @@ package resume
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,8 +26,20 @@ import (
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
-// version is that of the file's format. A file of another one is not read.
-const version = 1
+// version is that of the file's format. A file of another one is not read. Since 2
+// the text is packed with gzip.
+const version = 2
+
+// mostPacked bounds what is written, and what is read: the emptyDir of the speaker's
+// pod has 64 MiB, for two files at a time, and a pod that takes more is evicted. A
+// state of 10,000 Services with 10 endpoints each, on 1,000 nodes, is a tenth of it.
+const (
+	mostPacked = 24 << 20
+	mostText   = 1 << 30
+)
+
+// errTooLarge: the state would not fit.
+var errTooLarge = errors.New("the state is too large")
 
 // State is what one speaker leaves for the next.
 type State struct {
@@ -45,16 +59,19 @@ var errNone = errors.New("no state was saved")
 // save writes the state so that a crash leaves the old file or the new one.
 func save(file string, s State) error {
 	s.Version = version
-	text, err := json.Marshal(s)
+	text, err := pack(s)
 	if err != nil {
 		return fmt.Errorf("encode the state: %w", err)
+	}
+	if len(text) > mostPacked {
+		return fmt.Errorf("%w: %d bytes, %d at most", errTooLarge, len(text), mostPacked)
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
 	if err != nil {
 		return fmt.Errorf("save the state: %w", err)
 	}
 	defer os.Remove(f.Name()) // of no use any more, whether renamed or broken
-	_, err = fmt.Fprintf(f, "%s\n%s\n", sum(text), text)
+	_, err = fmt.Fprintf(f, "%s\n%s", sum(text), text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("save the state: %w", err)
 	}
@@ -74,12 +91,11 @@ func load(file, node string) (State, error) {
 		return State{}, fmt.Errorf("load the state: %w", err)
 	}
 	head, text, _ := bytes.Cut(data, []byte("\n"))
-	text = bytes.TrimSuffix(text, []byte("\n"))
 	if string(head) != sum(text) {
 		return State{}, fmt.Errorf("load the state: %s is damaged: its checksum does not fit", file)
 	}
-	var s State
-	if err := json.Unmarshal(text, &s); err != nil {
+	s, err := unpack(text)
+	if err != nil {
 		return State{}, fmt.Errorf("load the state: %s: %w", file, err)
 	}
 	switch {
@@ -89,6 +105,27 @@ func load(file, node string) (State, error) {
 		return State{}, fmt.Errorf("load the state: %s is of node %s, not %s", file, s.Node, node)
 	}
 	return s, nil
+}
+
+// pack is fast rather than small: it is done often, and read hardly ever.
+func pack(s State) ([]byte, error) {
+	var out bytes.Buffer
+	z, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(json.NewEncoder(z).Encode(s), z.Close()); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+func unpack(text []byte) (s State, err error) {
+	z, err := gzip.NewReader(bytes.NewReader(text))
+	if err != nil {
+		return State{}, err
+	}
+	return s, json.NewDecoder(io.LimitReader(z, mostText)).Decode(&s)
 }
 
 // usable refuses a state that is older than the configuration in it allows. One

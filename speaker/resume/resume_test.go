@@ -1,6 +1,10 @@
 package resume
 
 import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -208,5 +212,76 @@ func TestTheKernelSaysWhenItWasBooted(t *testing.T) {
 	}
 	if off := time.Since(Booted()) - d; off.Abs() > time.Minute {
 		t.Errorf("booted %s, and up for %s", Booted(), d)
+	}
+}
+
+// large is a state of so many Services with ten endpoints each, on 1,000 nodes.
+func large(services int) State {
+	st := State{Node: "n1", Saved: time.Now(), Config: text}
+	for i := range 1000 {
+		st.Snapshot.Nodes = append(st.Snapshot.Nodes, cluster.Node{
+			Name: fmt.Sprintf("node-%04d.example.com", i), Ready: true, Created: st.Saved,
+			Addrs:  []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(i / 250), byte(i % 250)})},
+			Labels: map[string]string{"kubernetes.io/hostname": fmt.Sprintf("node-%04d.example.com", i), "topology.kubernetes.io/zone": fmt.Sprintf("zone-%d", i%3)},
+		})
+	}
+	for i := range services {
+		s := cluster.Service{
+			Namespace: fmt.Sprintf("team-%d", i%100), Name: fmt.Sprintf("service-%d", i), UID: fmt.Sprintf("%08x-1111-2222-3333-444455556666", i*2654435761),
+			LoadBalancer: true, Ports: []cluster.Port{{Protocol: "TCP", Port: 443}}, Ingress: []netip.Addr{netip.AddrFrom4([4]byte{198, 18, byte(i / 250), byte(i % 250)})},
+		}
+		for j := range 10 {
+			n := (i*7 + j*101) % 1000
+			s.Endpoints = append(s.Endpoints, cluster.Endpoint{
+				Addr: netip.AddrFrom4([4]byte{10, 64 + byte(i%60), byte(n / 4), byte(i*10 + j)}), Node: st.Snapshot.Nodes[n].Name, Ready: true, Serving: true,
+				Pod: fmt.Sprintf("team-%d/service-%d-%08x", i%100, i, (i*10+j)*2654435761),
+			})
+		}
+		st.Snapshot.Services = append(st.Snapshot.Services, s)
+		st.Forwarded = append(st.Forwarded, forwarding.Key{Service: s.Key(), Family: cluster.IPv4})
+	}
+	return st
+}
+
+func TestALargeStateFits(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.json")
+	begun := time.Now()
+	if err := save(file, large(10000)); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begun)
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%.1f MB, saved in %s", float64(info.Size())/1e6, took)
+	if info.Size() > mostPacked/4 {
+		t.Errorf("%d bytes, want a quarter of %d at most", info.Size(), mostPacked)
+	}
+	if st, err := load(file, "n1"); err != nil || len(st.Snapshot.Services) != 10000 || len(st.Snapshot.Services[9999].Endpoints) != 10 {
+		t.Errorf("%v, %d Services", err, len(st.Snapshot.Services))
+	}
+}
+
+// What would not fit beside the last one must not take the pod's room: the last one
+// stays.
+func TestAStateThatIsTooLargeIsNotSaved(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.json")
+	small := large(1)
+	if err := save(file, small); err != nil {
+		t.Fatal(err)
+	}
+	noise := make([]byte, mostPacked)
+	r := rand.NewChaCha8([32]byte{})
+	if _, err := r.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	big := small
+	big.Config = hex.EncodeToString(noise)
+	if err := save(file, big); !errors.Is(err, errTooLarge) {
+		t.Errorf("saved: %v", err)
+	}
+	if st, err := load(file, "n1"); err != nil || len(st.Snapshot.Services) != 1 {
+		t.Errorf("the last one: %v", err)
 	}
 }

@@ -17,8 +17,10 @@ const (
 	// waitFor is how long the API server may take to answer a new speaker. A
 	// router keeps our routes far longer (RestartTime).
 	waitFor = 3 * time.Second
-	// saveEvery bounds the writes to the disk.
-	saveEvery = 5 * time.Second
+	// saveEvery and saveFactor bound the writes to the disk, and what they cost: a
+	// fiftieth of a core at most.
+	saveEvery  = 5 * time.Second
+	saveFactor = 50
 )
 
 // Cluster is what a speaker knows of the cluster; see speaker.Source.
@@ -168,8 +170,9 @@ func (s *Source) Run(ctx context.Context) error {
 		case <-late.C:
 			s.stepIn()
 		case st := <-news:
+			begun := time.Now()
 			s.write(st)
-			due = time.After(saveEvery)
+			due = time.After(max(saveEvery, saveFactor*time.Since(begun)))
 		case <-due:
 			due = nil
 		}
