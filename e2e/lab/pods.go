@@ -52,7 +52,7 @@ func (p PodSpec) manifest() map[string]any {
 	}
 	if p.Image == "echo" {
 		container["readinessProbe"] = map[string]any{
-			"httpGet":       map[string]any{"path": "/healthz", "port": 8080},
+			"httpGet": map[string]any{"path": "/healthz", "port": 8080},
 			// A bad answer counts at once; on a busy machine a good one may take its time.
 			"periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 5,
 		}
