@@ -25,6 +25,7 @@ type proxy struct {
 	stale   string // why the rules are outdated
 	asked   map[string]netip.Addr
 	able    bool
+	told    []string        // troubles
 	kept    bool            // what is ready was so before
 	waiting map[string]bool // Services that are not ready, whatever the others are
 	wake    chan struct{}
@@ -86,7 +87,14 @@ func (p *proxy) change(change func()) {
 func gated(t *testing.T, body func(t *testing.T, s *Speaker, w *world, r *recorder, p *proxy)) {
 	synctest.Test(t, func(t *testing.T) {
 		w, r, p := &world{wake: make(chan struct{}, 1)}, &recorder{}, &proxy{wake: make(chan struct{}, 1)}
-		s, err := New(Options{Node: "n1", Source: w, Announcers: []Announcer{r}, Forwarding: p})
+		s, err := New(Options{
+			Node: "n1", Source: w, Announcers: []Announcer{r}, Forwarding: p,
+			Trouble: func(_ cluster.Service, _ plan.Reason, note string) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.told = append(p.told, note)
+			},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +145,7 @@ func sharers() cluster.Snapshot {
 
 func TestASharerThatIsForwardedDoesNotOpenTheGateForAnother(t *testing.T) {
 	gated(t, func(t *testing.T, _ *Speaker, w *world, r *recorder, p *proxy) {
-		p.ready, p.waiting = true, map[string]bool{"default/web2": true}
+		p.change(func() { p.ready, p.waiting = true, map[string]bool{"default/web2": true} })
 		w.set(func() { w.conf, w.snap, w.synced = conf, sharers(), true })
 		time.Sleep(firstWithin + time.Second)
 		r.want(t, 0)
@@ -153,7 +161,7 @@ func TestASharerThatIsForwardedDoesNotOpenTheGateForAnother(t *testing.T) {
 
 func TestWhatWasAnnouncedBeforeARestartDoesNotWaitForANewSharer(t *testing.T) {
 	gated(t, func(t *testing.T, _ *Speaker, w *world, r *recorder, p *proxy) {
-		p.ready, p.kept, p.waiting = true, true, map[string]bool{"default/web2": true}
+		p.change(func() { p.ready, p.kept, p.waiting = true, true, map[string]bool{"default/web2": true} })
 		w.set(func() { w.conf, w.snap, w.synced = conf, sharers(), true })
 		time.Sleep(firstWithin + time.Second)
 		r.want(t, 2)
@@ -163,6 +171,7 @@ func TestWhatWasAnnouncedBeforeARestartDoesNotWaitForANewSharer(t *testing.T) {
 func TestTheGateCanBeTurnedOff(t *testing.T) {
 	gated(t, func(t *testing.T, _ *Speaker, w *world, r *recorder, _ *proxy) {
 		w.set(func() { w.conf, w.snap, w.synced = conf+"nodes: {forwardingGate: off}\n", pods(1), true })
+		time.Sleep(time.Second)
 		r.want(t, 1)
 	})
 }
@@ -171,12 +180,11 @@ func TestTheGateCanBeTurnedOff(t *testing.T) {
 // soon as another one is known to be well, and comes back with kube-proxy.
 func TestOutdatedRulesGiveWayToAnotherNode(t *testing.T) {
 	gated(t, func(t *testing.T, s *Speaker, w *world, r *recorder, p *proxy) {
-		var told []string
-		s.o.Trouble = func(_ cluster.Service, _ plan.Reason, note string) { told = append(told, note) }
-		p.ready = true
+		p.change(func() { p.ready = true })
 		snap := pods(1)
 		snap.Nodes[1].Addrs = []netip.Addr{netip.MustParseAddr("10.0.0.12")}
 		w.set(func() { w.conf, w.snap, w.synced = conf+"nodes: {drainTime: 5s}\n", snap, true })
+		time.Sleep(time.Second)
 		r.want(t, 1)
 		p.change(func() { p.stale = "it is dead" })
 		time.Sleep(time.Second)
@@ -201,8 +209,8 @@ func TestOutdatedRulesGiveWayToAnotherNode(t *testing.T) {
 		if len(p.asked) != 0 {
 			t.Errorf("%v are asked on", p.asked)
 		}
-		if want := []string{"n1 does not serve 198.51.100.10 as it should: it is dead; no other node is known to serve it better"}; !slices.Equal(told, want) {
-			t.Errorf("told %q, want %q", told, want)
+		if want := []string{"n1 does not serve 198.51.100.10 as it should: it is dead; no other node is known to serve it better"}; !slices.Equal(p.told, want) {
+			t.Errorf("told %q, want %q", p.told, want)
 		}
 	})
 }
@@ -253,8 +261,9 @@ func TestTargets(t *testing.T) {
 
 func TestLeaveReturnsWhenNothingIsAnnounced(t *testing.T) {
 	gated(t, func(t *testing.T, s *Speaker, w *world, r *recorder, p *proxy) {
-		p.ready = true
+		p.change(func() { p.ready = true })
 		w.set(func() { w.conf, w.snap, w.synced = conf+"nodes: {drainTime: 5s}\n", pods(1), true })
+		time.Sleep(time.Second)
 		r.want(t, 1)
 		begun := time.Now()
 		if err := s.Leave(t.Context()); err != nil {
