@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,10 +50,12 @@ func FuzzModel(f *testing.F) {
 type model struct {
 	*world
 	t    *testing.T
-	r    *rand.Rand
 	stop func()
 	next int // number of the next Service
-	log  []string
+
+	own sync.Mutex // of what follows; taken last
+	r   *rand.Rand
+	log []string
 
 	paused int           // the leader that is
 	gate   chan struct{} // before its writes
@@ -90,14 +93,25 @@ func (m *model) run(steps int) {
 			m.settled()
 		}
 		if m.t.Failed() {
+			m.own.Lock()
 			tail := m.log[max(0, len(m.log)-60):]
+			m.own.Unlock()
 			m.t.Fatalf("step %d; the last steps and writes:\n%s\n%s\n%s", i, strings.Join(tail, "\n"),
 				strings.Join(m.status(), "\n"), m.accepted.Data[ConfigKey])
 		}
 	}
 }
 
+// intn is a random number below n. Writes and steps ask for them at the same time.
+func (m *model) intn(n int) int {
+	m.own.Lock()
+	defer m.own.Unlock()
+	return m.r.IntN(n)
+}
+
 func (m *model) note(format string, args ...any) {
+	m.own.Lock()
+	defer m.own.Unlock()
 	m.log = append(m.log, fmt.Sprintf("%s "+format, append([]any{time.Now().Format("15:04:05.000")}, args...)...))
 }
 
@@ -108,7 +122,7 @@ func (m *model) snapshot() []cluster.Service {
 }
 
 func (m *model) while() time.Duration {
-	return []time.Duration{0, time.Millisecond, 7 * time.Millisecond, time.Second, 30 * time.Second}[m.r.IntN(5)]
+	return []time.Duration{0, time.Millisecond, 7 * time.Millisecond, time.Second, 30 * time.Second}[m.intn(5)]
 }
 
 // step does one thing.
@@ -117,7 +131,7 @@ func (m *model) step() {
 		m.born, m.born, m.born, m.dies, m.leaves, m.asks, m.asks, m.asks, m.shares, m.changesType,
 		m.edits, m.edits, m.breaks, m.restarts, m.pauses, m.lags, m.troubles, m.troubles, m.rival, m.rival, m.clears, m.adorns,
 	}
-	do[m.r.IntN(len(do))]()
+	do[m.intn(len(do))]()
 }
 
 func (m *model) pick() *cluster.Service {
@@ -125,7 +139,7 @@ func (m *model) pick() *cluster.Service {
 	if len(all) == 0 {
 		return nil
 	}
-	s := all[m.r.IntN(len(all))]
+	s := all[m.intn(len(all))]
 	return &s
 }
 
@@ -148,16 +162,16 @@ func (m *model) born() {
 	m.next++
 	name := fmt.Sprintf("s%d", m.next)
 	s := cluster.Service{
-		Namespace: []string{"a", "b"}[m.r.IntN(2)], Name: name, UID: name, LoadBalancer: true,
-		Created:  time.Unix(int64(m.next+m.r.IntN(5)), 0),
+		Namespace: []string{"a", "b"}[m.intn(2)], Name: name, UID: name, LoadBalancer: true,
+		Created:  time.Unix(int64(m.next+m.intn(5)), 0),
 		Families: []cluster.Family{cluster.IPv4}, FamilyPolicy: cluster.SingleStack,
-		Ports:       []cluster.Port{{Protocol: "TCP", Port: uint16(80 + m.r.IntN(2))}},
+		Ports:       []cluster.Port{{Protocol: "TCP", Port: uint16(80 + m.intn(2))}},
 		Annotations: m.annotations(),
 	}
-	if m.r.IntN(4) == 0 {
+	if m.intn(4) == 0 {
 		s.Families, s.FamilyPolicy = []cluster.Family{cluster.IPv4, cluster.IPv6}, cluster.PreferDualStack
 	}
-	switch m.r.IntN(10) {
+	switch m.intn(10) {
 	case 0:
 		s.Class = "example.com/x"
 	case 1:
@@ -177,18 +191,18 @@ func (m *model) born() {
 }
 
 func (m *model) addr() netip.Addr {
-	if m.r.IntN(5) == 0 {
-		return netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", m.r.IntN(8)))
+	if m.intn(5) == 0 {
+		return netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", m.intn(8)))
 	}
-	return netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", m.r.IntN(20)))
+	return netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", m.intn(20)))
 }
 
 func (m *model) annotations() map[string]string {
-	switch m.r.IntN(6) {
+	switch m.intn(6) {
 	case 0:
 		return map[string]string{cluster.AnnotationAddresses: m.addr().String()}
 	case 1:
-		return map[string]string{cluster.AnnotationPool: []string{"one", "two", "none"}[m.r.IntN(3)]}
+		return map[string]string{cluster.AnnotationPool: []string{"one", "two", "none"}[m.intn(3)]}
 	case 2:
 		return map[string]string{cluster.AnnotationSharingKey: "k"}
 	default:
@@ -218,7 +232,7 @@ func (m *model) asks() {
 
 func (m *model) shares() {
 	if s := m.pick(); s != nil {
-		port := uint16(80 + m.r.IntN(3))
+		port := uint16(80 + m.intn(3))
 		m.change(s.UID, fmt.Sprint("has port ", port), func(s *cluster.Service) { s.Ports = []cluster.Port{{Protocol: "TCP", Port: port}} })
 	}
 }
@@ -231,15 +245,15 @@ func (m *model) changesType() {
 				s.Ingress, s.StatusOf, s.Adorned = nil, "", false
 			}
 		})
-		m.excused[s.UID] = true
+		m.set(func() { m.excused[s.UID] = true })
 	}
 }
 
 func (m *model) edits() {
-	some := func(of ...string) string { return of[m.r.IntN(len(of))] }
+	some := func(of ...string) string { return of[m.intn(len(of))] }
 	text := "apiVersion: heraldlb.io/v1\npools:\n- {name: one, ranges: [" + some("192.0.2.0/30", "192.0.2.0/29", "192.0.2.4/30", "192.0.2.1-192.0.2.2") + "]" +
 		some("", ", sharing: acrossNamespaces", ", avoidBuggyIPs: true") + "}\n"
-	if m.r.IntN(3) > 0 {
+	if m.intn(3) > 0 {
 		text += "- {name: two, ranges: [" + some("192.0.2.8/30", "192.0.2.9-192.0.2.12") + `, "2001:db8::/126"]` +
 			some("", ", autoAssign: false", ", priority: 1", ", namespaces: [a]") + "}\n"
 	}
@@ -283,7 +297,7 @@ func (m *model) lags() {
 }
 
 func (m *model) troubles() {
-	m.set(func() { m.trouble, m.slow = m.r.IntN(9), m.r.IntN(4) == 0 })
+	m.set(func() { m.trouble, m.slow = m.intn(9), m.intn(4) == 0 })
 	m.note("trouble %d of 8, slow %v", m.trouble, m.slow)
 }
 
@@ -293,7 +307,7 @@ func (m *model) rival() {
 	if s == nil || !s.LoadBalancer {
 		return
 	}
-	addr := netip.MustParseAddr(fmt.Sprintf("203.0.113.%d", 1+m.r.IntN(9)))
+	addr := netip.MustParseAddr(fmt.Sprintf("203.0.113.%d", 1+m.intn(9)))
 	m.undoes(s)
 	m.change(s.UID, "a rival gives it "+addr.String(), func(s *cluster.Service) {
 		s.Ingress, s.StatusOf, s.Adorned = []netip.Addr{addr}, "rival", false
@@ -301,9 +315,11 @@ func (m *model) rival() {
 }
 
 func (m *model) undoes(s *cluster.Service) {
-	for _, a := range s.Ingress {
-		m.undone[a] = true
-	}
+	m.set(func() {
+		for _, a := range s.Ingress {
+			m.undone[a] = true
+		}
+	})
 }
 
 func (m *model) clears() {
@@ -322,9 +338,9 @@ func (m *model) adorns() {
 // before is called before each write, by the goroutine that writes.
 func (m *model) before(ctx context.Context, key string) error {
 	m.mu.Lock()
-	what, took := m.r.IntN(8), time.Duration(0)
+	what, took := m.intn(8), time.Duration(0)
 	if m.slow {
-		took = time.Duration(m.r.IntN(6000)) * time.Millisecond
+		took = time.Duration(m.intn(6000)) * time.Millisecond
 	}
 	trouble := m.trouble
 	m.mu.Unlock()
@@ -351,7 +367,7 @@ func (m *model) before(ctx context.Context, key string) error {
 
 // lose is called after a write has taken place, with mu held.
 func (m *model) lose(string) error {
-	if m.r.IntN(8) < m.trouble {
+	if m.intn(8) < m.trouble {
 		return errLost
 	}
 	return nil

@@ -3,6 +3,7 @@ package allocator
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,10 +33,11 @@ func TestAnAddressIsGivenOnWhenItsStatusHasLeftIt(t *testing.T) {
 		want(t, w, "a 192.0.2.0 Allocated", "b 192.0.2.1 Allocated")
 		w.ask("b", cluster.AnnotationAddresses, "192.0.2.0")
 		want(t, w, "a 192.0.2.0 Allocated", "b 192.0.2.1 AddressInUse")
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		w.write = func(_ context.Context, key string) error {
 			time.Sleep(10 * time.Millisecond)
-			if key == "default/a" && refuse {
+			if key == "default/a" && refuse.Load() {
 				return fmt.Errorf("%w: by a webhook", cluster.ErrRefused)
 			}
 			return nil
@@ -43,7 +45,7 @@ func TestAnAddressIsGivenOnWhenItsStatusHasLeftIt(t *testing.T) {
 		w.ask("a", cluster.AnnotationAddresses, "192.0.2.5")
 		time.Sleep(time.Minute)
 		want(t, w, "a 192.0.2.0 Allocated", "b 192.0.2.1 AddressInUse")
-		refuse = false
+		refuse.Store(false)
 		time.Sleep(31 * time.Second)
 		want(t, w, "a 192.0.2.5 Allocated", "b 192.0.2.0 Allocated")
 	})
