@@ -33,6 +33,7 @@ parts() {
 		bird-3 trixie bird3
 		bird3-sid sid bird3
 		openbgpd trixie openbgpd
+		uml sid user-mode-linux
 		node bookworm containerd runc containernetworking-plugins mount dbus-daemon elogind
 	END
 }

@@ -28,12 +28,18 @@ func InPart(part, dir, program string, args ...string) []string {
 	return slices.Concat([]string{partsScript(), "exec", part, dir, program}, args)
 }
 
-// Part makes sure that a part is there, which takes seconds the first time.
-func Part(tb testing.TB, part string) {
+// Part makes sure that a part is there, which takes seconds the first time, and
+// returns its root.
+func Part(tb testing.TB, part string) (root string) {
 	tb.Helper()
-	if out, err := exec.Command(partsScript(), "root", part).CombinedOutput(); err != nil {
-		tb.Fatalf("netlab: fetch %s: %v: %s", part, err, strings.TrimSpace(string(out)))
+	var said strings.Builder
+	cmd := exec.Command(partsScript(), "root", part)
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		tb.Fatalf("netlab: fetch %s: %v: %s", part, err, strings.TrimSpace(said.String()))
 	}
+	return strings.TrimSpace(string(out))
 }
 
 func partsScript() string {

@@ -29,6 +29,7 @@ type order struct {
 	Env     []string
 	Dir     string // to run it in
 	Modules []string
+	Root    string // of the kernel's package
 }
 
 // run boots the other kernel, and returns when it is gone.
@@ -46,7 +47,7 @@ func run(t *testing.T, o order, limit time.Duration) (r result) {
 	ctx, stop := context.WithTimeout(t.Context(), limit)
 	defer stop()
 	began := time.Now()
-	r.err = boot(ctx, dir)
+	r.err = boot(ctx, dir, o.Root)
 	t.Logf("User Mode Linux was there for %v", time.Since(began).Round(10*time.Millisecond))
 	r.exit, r.output, r.console = read(dir, exitFile), read(dir, outputFile), read(dir, consoleFile)
 	return r
@@ -75,12 +76,26 @@ func prepare(dir string, o order) error {
 	return os.Symlink(o.Args[0], filepath.Join(dir, "init"))
 }
 
+// machine is where the kernel sees the machine's files.
+const machine = "/machine"
+
+// intoRoot is a shell's way into the root of the kernel's package, since the kernel
+// needs the C library of its own release.
+const intoRoot = `root=$1; shift
+mkdir -p "$root/machine" &&
+mount --make-rprivate / &&
+mount --rbind / "$root/machine" &&
+mount -t proc proc "$root/proc" &&
+mount --rbind /dev "$root/dev" &&
+chroot "$root" "/usr/bin/$@"
+exit $?`
+
 // boot runs the kernel to its end. It lives in a namespace of processes, so that
 // its helpers, of which it has one for each process inside, end with it; and it
 // ends with us, whatever ends us. The first process of the namespace is a shell,
 // since the kernel ends itself by a signal when it panics, and a first process
 // would not heed that.
-func boot(ctx context.Context, dir string) error {
+func boot(ctx context.Context, dir, root string) error {
 	if strings.ContainsAny(dir, " \t\"") {
 		return fmt.Errorf("directory for temporary files %q: has spaces or quotes", dir)
 	}
@@ -89,12 +104,12 @@ func boot(ctx context.Context, dir string) error {
 		return err
 	}
 	defer func() { _ = console.Close() }()
-	cmd := exec.CommandContext(ctx, "sh", "-c", `"$@"; exit $?`, "sh", program, "mem=512M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet",
-		"con=null", "con0=null,fd:1", "uml_dir="+dir, "init="+filepath.Join(dir, "init"), guestVar+"="+dir)
+	cmd := exec.CommandContext(ctx, "sh", "-c", intoRoot, "sh", root, program, "mem=512M", "root=/dev/root", "rootfstype=hostfs", "rootflags="+machine, "ro", "quiet",
+		"con=null", "con0=null,fd:1", "uml_dir="+machine+dir, "init="+filepath.Join(dir, "init"), guestVar+"="+dir)
 	// Its memory is a file, in here rather than in a /dev/shm that may be small.
-	cmd.Env = []string{"TMPDIR=" + dir}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + machine + dir}
 	cmd.Stdout, cmd.Stderr = console, console
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	// The death signal comes when the thread ends that has started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

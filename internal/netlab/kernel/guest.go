@@ -49,7 +49,7 @@ func live(dir string) error {
 	if err := furnish(dir); err != nil {
 		return err
 	}
-	if err := load(append(basics, o.Modules...)); err != nil {
+	if err := load(o.Root, append(basics, o.Modules...)); err != nil {
 		return err
 	}
 	status, err := execute(o)
@@ -63,7 +63,7 @@ func live(dir string) error {
 // only; /run hides the machine's namespaces.
 func furnish(dir string) error {
 	for _, m := range []struct{ kind, at, data string }{
-		{"proc", "/proc", ""}, {"sysfs", "/sys", ""}, {"tmpfs", "/run", "mode=755"}, {"hostfs", shared, dir},
+		{"proc", "/proc", ""}, {"sysfs", "/sys", ""}, {"tmpfs", "/run", "mode=755"}, {"hostfs", shared, machine + dir},
 	} {
 		if m.kind == "hostfs" {
 			if err := os.Mkdir(m.at, 0o755); err != nil {

@@ -48,17 +48,15 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// need has the kernel installed.
-func need(t *testing.T) {
+// need has the kernel fetched, and returns the root of its package.
+func need(t *testing.T) (root string) {
 	t.Helper()
 	netlab.Require(t)
-	if err := install(t); err != nil {
-		t.Fatal(err)
-	}
+	return netlab.Part(t, part)
 }
 
 func TestVerdicts(t *testing.T) {
-	need(t)
+	root := need(t)
 	binary, err := testBinary(t)
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +81,7 @@ func TestVerdicts(t *testing.T) {
 				Args:    []string{binary, "-test.run=" + pattern(c.test), "-test.v"},
 				Env:     []string{roleVar + "=" + c.role},
 				Modules: slices.Concat(VLAN.modules, Bond.modules),
+				Root:    root,
 			}
 			r := run(t, o, c.limit)
 			if got := r.fault(c.test); got != c.fault {
@@ -133,7 +132,7 @@ func TestKilledTestsLeaveNothing(t *testing.T) {
 	}
 	p := netlab.StartProcess(t, exec.Command(self, "-test.run=^TestVerdicts$/^hang$"), filepath.Join(t.TempDir(), "log"))
 	netlab.Eventually(t, 30*time.Second, func() string {
-		if n := len(processesOf(p.PID())); n < 4 {
+		if n := len(processesOf(p.PID())); n < 2 { // the shell and the kernel
 			return fmt.Sprintf("the kernel has %d processes", n)
 		}
 		return ""
@@ -147,16 +146,16 @@ func TestKilledTestsLeaveNothing(t *testing.T) {
 }
 
 func TestBootFailures(t *testing.T) {
-	need(t)
+	root := need(t)
 	none := filepath.Join(t.TempDir(), "none")
-	if r := run(t, order{Args: []string{none}}, time.Minute); r.fault("TestX") != "the test has not come to its end" {
+	if r := run(t, order{Args: []string{none}, Root: root}, time.Minute); r.fault("TestX") != "the test has not come to its end" {
 		t.Errorf("a binary that is not there: %q; the kernel says: %s", r.fault("TestX"), r.console)
 	}
 	binary, err := testBinary(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := run(t, order{Args: []string{binary}, Modules: []string{"unheard_of"}}, time.Minute)
+	r := run(t, order{Args: []string{binary}, Modules: []string{"unheard_of"}, Root: root}, time.Minute)
 	if r.fault("TestX") == "" || !strings.Contains(r.console, "module unheard_of: not in ") {
 		t.Errorf("a module that is not there: %q; the kernel says: %s", r.fault("TestX"), r.console)
 	}
