@@ -13,7 +13,7 @@ LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TAG = $(shell sed -n 's/.*newTag: \([^ ,}]*\).*/\1/p' manifests/base/kustomization.yaml | head -n 1)
 COMMIT = $(shell git describe --always --abbrev=12 --exclude '*' --dirty=.dirty 2>/dev/null)
 VERSION = $(TAG)$(addprefix +,$(COMMIT))
-PURE = ./internal/cluster/... ./internal/config/... ./internal/explain/... ./internal/router/... ./internal/share/... ./allocator/assign/... ./speaker/plan/... ./speaker
+PURE = ./internal/cluster/... ./allocator ./internal/config/... ./internal/explain/... ./internal/router/... ./internal/share/... ./allocator/assign/... ./speaker/plan/... ./speaker
 
 .PHONY: help
 help: ## this list
@@ -71,7 +71,7 @@ test-lab: lab ## the whole, in the lab
 	cd e2e && $(GO) test -shuffle=on -p 1 -timeout 40m $$($(GO) list ./... | grep -v /cmd/kube$$)
 
 .PHONY: test
-test: lint lab ## all tests, of both modules at the same time; the slowest are named at the end
+test: lint lab ## all tests, of both modules; the slowest are named at the end
 	@echo "== tests"
 	$(GO) run gotest.tools/gotestsum@v1.13.0 --format pkgname --format-hide-empty-pkg --ignore-non-json-output-lines --raw-command -- go run ./internal/tools/tests
 

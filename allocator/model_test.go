@@ -23,7 +23,7 @@ import (
 // each write; what must hold in the end, whenever all was well for a while.
 
 var (
-	steps = flag.Int("steps", 1000, "random steps for each seed of the model test")
+	steps = flag.Int("steps", modelSteps, "random steps for each seed of the model test")
 	seeds = flag.Uint64("seeds", 10, "seeds of the model test")
 	seed  = flag.Uint64("seed", 0, "the only seed of the model test; 0: all of them")
 )

@@ -20,8 +20,8 @@ func TestDemo(t *testing.T) {
 		t.Errorf("%d pods in the table, want 8", len(rows))
 	}
 	for _, want := range []string{
-		"nexthop via 10.77.0.13 dev lan0 weight 50", "10000 connections, 0 failed; the pods saw the client as 10.88.0.10",
-		"pod run web-n1-1", "cut n2", " down",
+		"nexthop via 10.77.0.13 dev lan0 weight 254", "10000 connections, 0 failed; the pods saw the client as 10.88.0.10",
+		"HERALD COUNTED", "pod run web-n1-1", "cut n2", " down",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in the demo's output", want)

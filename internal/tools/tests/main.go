@@ -1,7 +1,7 @@
-// Command tests runs the tests of both modules at the same time and writes their
-// test2json lines as one stream, for gotestsum. Most of their time is waiting, so
-// that side by side they take hardly longer than the slower of the two. At the end
-// it lists the slowest tests.
+// Command tests runs the tests of both modules and writes their test2json lines as
+// one stream, for gotestsum. With -together it runs both at the same time: most of
+// their time is waiting, but many tests have bounds on time, which two cores do not
+// keep then. At the end it lists the slowest tests.
 package main
 
 import (
@@ -38,12 +38,13 @@ type suite struct {
 }
 
 func main() {
-	product := flag.Int("product", 2, "packages of the product's module at the same `time`")
+	together := flag.Bool("together", false, "both modules at the same time")
+	product := flag.Int("product", 1, "packages of the product's module at the same `time`")
 	lab := flag.Int("lab", 1, "packages of the lab's module at the same `time`")
 	slowest := flag.Int("slowest", 10, "`number` of tests to list at the end")
 	flag.Parse()
 	out := &stream{w: os.Stdout, took: map[string]float64{}}
-	err := run(out, []suite{
+	err := run(out, *together, []suite{
 		{dir: ".", env: []string{"CGO_ENABLED=1"}, args: []string{"-race"}, atOnce: *product},
 		{dir: "e2e", env: []string{"CGO_ENABLED=0"}, atOnce: *lab},
 	})
@@ -56,7 +57,7 @@ func main() {
 
 // run compiles all suites before it runs any: a compiler beside a test that has a
 // bound on time is no help. What fails to compile is told by the run itself.
-func run(out *stream, suites []suite) error {
+func run(out *stream, together bool, suites []suite) error {
 	for i := range suites {
 		s := &suites[i]
 		fmt.Printf("tests: compiling %s\n", s.dir)
@@ -68,6 +69,9 @@ func run(out *stream, suites []suite) error {
 		_ = cmd.Run()
 	}
 	var g errgroup.Group
+	if !together {
+		g.SetLimit(1)
+	}
 	for _, s := range suites {
 		g.Go(func() error { return s.run(out) })
 	}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package allocator
+
+const modelSteps = 1000

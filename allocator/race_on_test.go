@@ -1,0 +1,6 @@
+//go:build race
+
+package allocator
+
+// The race detector makes the model some ten times slower.
+const modelSteps = 100
