@@ -50,7 +50,7 @@ func main() {
 	})
 	out.list(*slowest)
 	if err != nil {
-		fmt.Println("tests:", err)
+		fmt.Fprintln(out, "tests:", err)
 		os.Exit(1)
 	}
 }
@@ -60,7 +60,7 @@ func main() {
 func run(out *stream, together bool, suites []suite) error {
 	for i := range suites {
 		s := &suites[i]
-		fmt.Printf("tests: compiling %s\n", s.dir)
+		fmt.Fprintf(out, "tests: compiling %s\n", s.dir)
 		if err := s.find(); err != nil {
 			return err
 		}
