@@ -30,6 +30,18 @@ func (s *Stage) WaitCounted(ctx context.Context, atMost time.Duration, a netip.A
 	return counts, err
 }
 
+// WaitCounting waits until all nodes' speakers count the flows to an address.
+func (s *Stage) WaitCounting(ctx context.Context, atMost time.Duration, a netip.Addr) error {
+	return Wait(ctx, atMost, func() error {
+		counts, err := s.counted(ctx, a)
+		if err == nil && len(counts) < len(s.Nodes()) {
+			time.Sleep(200 * time.Millisecond) // asking takes the machine's time
+			err = fmt.Errorf("%d of %d speakers count the flows to %s", len(counts), len(s.Nodes()), a)
+		}
+		return err
+	})
+}
+
 func (s *Stage) counted(ctx context.Context, a netip.Addr) (map[string]uint64, error) {
 	out := map[string]uint64{}
 	for _, n := range s.Nodes() {

@@ -102,6 +102,9 @@ func waitRoutes(ctx context.Context, s *stage.Stage, addrs []netip.Addr) error {
 			return err
 		}
 	}
+	if err := s.WaitCounting(ctx, 20*time.Second, addrs[0]); err != nil {
+		return err
+	}
 	port := 32000
 	return stage.Wait(ctx, 15*time.Second, func() error {
 		// No source port is used twice: a node that sees a flow before kube-proxy has
