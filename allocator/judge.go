@@ -54,7 +54,7 @@ type judge struct {
 	warnings config.Problems // of a configuration without problems
 
 	user  *config.Config // the newest, if it is valid; config and next are it, and what is kept beside it
-	kept  []kept
+	kept  []assign.Kept
 	news  bool   // there is something to say as soon as next is in force
 	stuck string // why next is not in force; empty: it is, or it will be soon
 
@@ -119,14 +119,14 @@ func (j *judge) faults() config.Problems {
 func (j *judge) examine(cm cluster.ConfigMap, exists bool, snap cluster.Snapshot) {
 	c, warnings, problems := j.read(cm, exists)
 	if c != nil {
-		faults, more := clashes(c, j.config, snap)
+		faults, more := assign.Clashes(c, j.config, snap)
 		problems, warnings = faults, append(more, warnings...)
 	}
 	j.user, j.kept = nil, nil
 	if c != nil && len(problems) == 0 {
 		j.user = c
-		c, j.kept = retire(c, j.config, snap.Services)
-		warnings = append(warnOfKept(j.kept), warnings...)
+		c, j.kept = assign.Retire(c, j.config, snap.Services)
+		warnings = append(assign.WarnOfKept(j.kept), warnings...)
 	}
 	// Who leads anew repeats nothing that the one before has said.
 	j.news = j.news || len(j.problems) > 0 || j.stuck != "" || j.looked && !slices.Equal(j.warnings, warnings)
@@ -147,11 +147,11 @@ func (j *judge) examine(cm cluster.ConfigMap, exists bool, snap cluster.Snapshot
 
 // forget stops to keep what nobody has any more.
 func (j *judge) forget(services []cluster.Service) {
-	c, still := retire(j.user, j.config, services)
+	c, still := assign.Retire(j.user, j.config, services)
 	if slices.Equal(still, j.kept) {
 		return
 	}
-	j.warnings = append(warnOfKept(still), j.warnings[1:]...)
+	j.warnings = append(assign.WarnOfKept(still), j.warnings[1:]...)
 	j.kept, j.next, j.attempts, j.retry = still, c, 0, time.Time{}
 }
 

@@ -1,4 +1,4 @@
-package allocator
+package assign
 
 import (
 	"fmt"
@@ -9,23 +9,23 @@ import (
 	"github.com/heraldlb/herald/internal/config"
 )
 
-// A kept address is in use, and in no pool of the configuration that the user wrote
+// Kept is an address that is in use, and in no pool of the configuration that the user wrote
 // last.
-type kept struct {
-	addr    netip.Addr
-	pool    string
-	service string
+type Kept struct {
+	Addr    netip.Addr
+	Pool    string // that had it
+	Service string
 }
 
-// retire is a configuration that keeps what is in use and was in a pool of the
+// Retire is a configuration that keeps what is in use and was in a pool of the
 // configuration in force: such addresses are retired in a pool of that name, by
 // its new settings if it is still there. So an edit of the ranges takes no address
 // away, and speakers announce it on.
-func retire(c, inForce *config.Config, services []cluster.Service) (*config.Config, []kept) {
+func Retire(c, inForce *config.Config, services []cluster.Service) (*config.Config, []Kept) {
 	if inForce == nil || c.ReleaseRemoved {
 		return c, nil
 	}
-	var all []kept
+	var all []Kept
 	for i := range services {
 		s := &services[i]
 		if !s.Ours() || s.Deleting || s.StatusOf != "" {
@@ -36,14 +36,14 @@ func retire(c, inForce *config.Config, services []cluster.Service) (*config.Conf
 				continue
 			}
 			if old := inForce.PoolOf(a); old != nil {
-				all = append(all, kept{a, old.Name, s.Key()})
+				all = append(all, Kept{a, old.Name, s.Key()})
 			}
 		}
 	}
 	if len(all) == 0 {
 		return c, nil
 	}
-	slices.SortFunc(all, func(x, y kept) int { return x.addr.Compare(y.addr) })
+	slices.SortFunc(all, func(x, y Kept) int { return x.Addr.Compare(y.Addr) })
 	next := *c
 	next.Pools = slices.Clone(c.Pools)
 	for _, k := range all {
@@ -55,20 +55,20 @@ func retire(c, inForce *config.Config, services []cluster.Service) (*config.Conf
 	return &next, all
 }
 
-func retireIn(pools []config.Pool, inForce *config.Config, k kept) []config.Pool {
-	i := slices.IndexFunc(pools, func(p config.Pool) bool { return p.Name == k.pool })
+func retireIn(pools []config.Pool, inForce *config.Config, k Kept) []config.Pool {
+	i := slices.IndexFunc(pools, func(p config.Pool) bool { return p.Name == k.Pool })
 	if i < 0 {
-		old := *inForce.PoolOf(k.addr)
+		old := *inForce.PoolOf(k.Addr)
 		old.Ranges, old.Retired = nil, nil
 		pools = append(pools, old)
 		i = len(pools) - 1
 	}
-	pools[i].Retired = config.Insert(pools[i].Retired, k.addr)
+	pools[i].Retired = config.Insert(pools[i].Retired, k.Addr)
 	return pools
 }
 
-// warn tells of what is kept.
-func warnOfKept(all []kept) config.Problems {
+// WarnOfKept tells of what is kept.
+func WarnOfKept(all []Kept) config.Problems {
 	if len(all) == 0 {
 		return nil
 	}
@@ -77,5 +77,5 @@ func warnOfKept(all []kept) config.Problems {
 		more = fmt.Sprintf(" and %d more", len(all)-1)
 	}
 	return config.Problems{{Path: "pools", Message: fmt.Sprintf("%s of pool %s, which %s has,%s are in no pool any more; they stay, and are announced, "+
-		"until their Services go or ask for others; put the range back, or write onRemoval: release", first.addr, first.pool, first.service, more)}}
+		"until their Services go or ask for others; put the range back, or write onRemoval: release", first.Addr, first.Pool, first.Service, more)}}
 }

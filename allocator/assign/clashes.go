@@ -1,4 +1,4 @@
-package allocator
+package assign
 
 import (
 	"fmt"
@@ -9,11 +9,11 @@ import (
 	"github.com/heraldlb/herald/internal/config"
 )
 
-// clashes are what the pools hold that is somebody else's in this cluster: nodes,
+// Clashes are what the pools hold that is somebody else's in this cluster: nodes,
 // pods and the cluster IPs of Services. A file does not show it. What the
 // configuration in force holds as well is no fault of the new one, or nobody could
 // change that any more; it comes as a warning.
-func clashes(c, inForce *config.Config, s cluster.Snapshot) (faults, warnings config.Problems) {
+func Clashes(c, inForce *config.Config, s cluster.Snapshot) (faults, warnings config.Problems) {
 	said := map[string]bool{}
 	clash := func(a netip.Addr, kind, format string, args ...any) {
 		i := slices.IndexFunc(c.Pools, func(p config.Pool) bool { return p.Contains(a) })
