@@ -72,10 +72,10 @@ func WarnOfKept(all []Kept) config.Problems {
 	if len(all) == 0 {
 		return nil
 	}
-	first, more := all[0], ""
+	first, rest := all[0], " is in no pool any more; it stays, and is announced, until its Service goes or asks for another"
 	if len(all) > 1 {
-		more = fmt.Sprintf(" and %d more", len(all)-1)
+		rest = fmt.Sprintf(" and %d more are in no pool any more; they stay, and are announced, until their Services go or ask for others", len(all)-1)
 	}
-	return config.Problems{{Path: "pools", Message: fmt.Sprintf("%s of pool %s, which %s has,%s are in no pool any more; they stay, and are announced, "+
-		"until their Services go or ask for others; put the range back, or write onRemoval: release", first.Addr, first.Pool, first.Service, more)}}
+	return config.Problems{{Path: "pools", Message: fmt.Sprintf("%s of pool %s, which %s has,%s; put the range back, or write onRemoval: release",
+		first.Addr, first.Pool, first.Service, rest)}}
 }
