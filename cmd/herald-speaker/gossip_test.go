@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -45,7 +47,7 @@ func startTalkerOf(t *testing.T, n int, nodes func() []cluster.Node) *talker {
 	t.Helper()
 	s := &talker{ended: make(chan error, 1), problems: make(chan string, 10)}
 	s.links.Store(&[]net.HardwareAddr{mac(n)})
-	log := slog.New(slog.NewTextHandler(t.Output(), nil)).With("self", n)
+	log := slog.New(slog.NewTextHandler(outputOf(t), nil)).With("self", n)
 	s.gossip = &gossip{
 		options: members.Options{Node: fmt.Sprintf("n%d", n), Key: bytes.Repeat([]byte("k"), members.KeySize), Log: log},
 		port:    uint16(20000 + os.Getpid()%20000),
@@ -176,4 +178,27 @@ func TestAKeyThatCannotBeRead(t *testing.T) {
 	if _, err := readKeys("/does/not/exist"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// output is a test's own until its end. A probe of memberlist's that is under way
+// outlives the gossip, and may still log then.
+type output struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func outputOf(t *testing.T) *output {
+	o := &output{w: t.Output()}
+	t.Cleanup(func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.w = io.Discard
+	})
+	return o
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(b)
 }
