@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -88,7 +87,7 @@ func (s *Server) Apply(want map[netip.Addr]Params) {
 	}
 	s.mu.Unlock()
 	for _, r := range gone {
-		r.end(true)
+		r.end()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,15 +121,15 @@ func (s *Server) Status(peer netip.Addr) (Status, bool) {
 	return r.status(), true
 }
 
-// Close ends all sessions without a word: a router that keeps the routes of a BGP
-// session which restarts would drop them at BIRD 2.0's and FRR 7.5's idea of AdminDown.
+// Close ends all sessions, and tells the peers that this is no failure: a router that
+// keeps the routes of a BGP session which restarts would take silence for one.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
 	gone := slices.Collect(maps.Values(s.sessions))
 	s.mu.Unlock()
 	for _, r := range gone {
-		r.end(false)
+		r.end()
 	}
 	s.mu.Lock()
 	for _, c := range s.sockets {
@@ -194,10 +193,8 @@ type runner struct {
 	door   door
 	least  int // hop limit of what is taken
 	cancel context.CancelFunc
-
-	farewell atomic.Bool // at the end
-	ended    chan struct{}
-	wake     chan struct{}
+	ended  chan struct{}
+	wake   chan struct{}
 
 	mu      sync.Mutex
 	session *session
@@ -239,8 +236,7 @@ func (s *Server) begin(peer netip.Addr, p Params) *runner {
 	return r
 }
 
-func (r *runner) end(farewell bool) {
-	r.farewell.Store(farewell)
+func (r *runner) end() {
 	r.cancel()
 	<-r.ended
 }
@@ -280,9 +276,7 @@ func (r *runner) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			if r.farewell.Load() {
-				r.leave(out)
-			}
+			r.leave(out)
 			return
 		case <-r.wake:
 		case <-timer.C:
