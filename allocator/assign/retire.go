@@ -44,15 +44,32 @@ func Retire(c, inForce *config.Config, services []cluster.Service) (*config.Conf
 		return c, nil
 	}
 	slices.SortFunc(all, func(x, y Kept) int { return x.Addr.Compare(y.Addr) })
+	if all = keepable(c, inForce, all); len(all) == 0 {
+		return c, nil
+	}
+	return keep(c, inForce, all), all
+}
+
+// keepable are those that can be kept. One that cannot, since a peer has the address
+// now, takes none of the others with it. They are sought by halves: most often all can.
+func keepable(c, inForce *config.Config, all []Kept) []Kept {
+	if _, err := config.Parse(keep(c, inForce, all).YAML()); err == nil {
+		return all
+	}
+	if len(all) == 1 {
+		return nil
+	}
+	half := len(all) / 2
+	return slices.Concat(keepable(c, inForce, all[:half]), keepable(c, inForce, all[half:]))
+}
+
+func keep(c, inForce *config.Config, all []Kept) *config.Config {
 	next := *c
 	next.Pools = slices.Clone(c.Pools)
 	for _, k := range all {
 		next.Pools = retireIn(next.Pools, inForce, k)
 	}
-	if _, err := config.Parse(next.YAML()); err != nil {
-		return c, nil // such as a peer that has the address now
-	}
-	return &next, all
+	return &next
 }
 
 func retireIn(pools []config.Pool, inForce *config.Config, k Kept) []config.Pool {

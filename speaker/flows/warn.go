@@ -34,12 +34,18 @@ func (m *Meter) watch(ctx context.Context) {
 // warn logs what two looks in a row have seen, so that nothing is said of a session
 // that is just coming up.
 func (m *Meter) warn(now []share.Warning) {
-	seen := map[share.Warning]int{}
+	const most = 10 // lines at once: many addresses may have one cause
+	seen, news := map[share.Warning]int{}, 0
 	for _, w := range now {
-		seen[w] = m.warned[w] + 1
-		if seen[w] == 2 {
+		if seen[w] = m.warned[w] + 1; seen[w] != 2 {
+			continue
+		}
+		if news++; news <= most {
 			m.o.Log.Warn("weights may not arrive", "kind", w.Kind, "reason", w.Text)
 		}
+	}
+	if news > most {
+		m.o.Log.Warn("weights may not arrive", "kind", "and more", "reason", fmt.Sprintf("%d more, which /state and heraldctl explain tell", news-most))
 	}
 	m.warned = seen
 }
@@ -91,13 +97,16 @@ func (s Situation) differences() (out []share.Warning) {
 			hears[r.Peer][a] = true
 		}
 	}
+	type pair struct{ a, b string }
+	said := map[pair]bool{} // a range may have many neighbors
 	for i, p := range s.Peers {
 		x, ok := s.session(p)
 		for _, q := range s.Peers[i+1:] {
 			y, also := s.session(q)
-			if !ok || !also || !p.Established || !q.Established || alike(p.told(x), q.told(y)) {
+			if !ok || !also || !p.Established || !q.Established || said[pair{x.Name, y.Name}] || alike(p.told(x), q.told(y)) {
 				continue
 			}
+			said[pair{x.Name, y.Name}] = true
 			both := slices.SortedFunc(inBoth(hears[x.Name], hears[y.Name]), netip.Addr.Compare)
 			if len(both) == 0 {
 				continue

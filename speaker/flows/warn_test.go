@@ -65,7 +65,7 @@ func TestWarnings(t *testing.T) {
 		"one has both forms":  {weighted(half(config.Both), []Peer{up("a"), up("b")}, unequal...), ""},
 		"equal weights":       {weighted(half(config.NonTransitive), []Peer{up("a"), up("b")}, equal...), ""},
 		"one is away":         {weighted(half(config.NonTransitive), []Peer{up("a"), {Name: "b"}}, unequal...), ""},
-		"ranges":              {weighted(half(config.NonTransitive), []Peer{up("a 10.0.0.1"), up("b 10.0.0.2")}, unequal...), "Differs peer a 10.0.0.1 gets"},
+		"ranges":              {weighted(half(config.NonTransitive), []Peer{up("a 10.0.0.1"), up("a 10.0.0.3"), up("b 10.0.0.2"), up("b 10.0.0.4")}, unequal...), "Differs peer a 10.0.0.1 gets"},
 		"by paths":            {weighted([]plan.Session{session("a", addPath, "", 0), session("b", bandwidth, config.Both, 0)}, []Peer{paths, up("b")}, unequal...), ""},
 		"paths are not taken": {weighted([]plan.Session{session("a", addPath, "", 0), session("b", bandwidth, config.Both, 0)}, []Peer{up("a"), up("b")}, unequal...), "Differs peer a gets no weights, and peer b weights by linkBandwidth, of 198.51.100.0;"},
 		"whole percents":      {weighted([]plan.Session{session("tor", bandwidth, config.Both, 0)}, []Peer{up("tor")}, many...), "WholePercents 198.51.100.0: node n20 should get 0.3 %, and gets 0.9 %"},
@@ -105,5 +105,24 @@ func TestWarningsAreLoggedOnce(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"two", "one", "one"}, logged); d != "" {
 		t.Errorf("logged (-want +got):\n%s", d)
+	}
+}
+
+// A thousand addresses with one cause are some lines of log.
+func TestManyWarningsAreFewLines(t *testing.T) {
+	var b strings.Builder
+	m, err := New(Options{Node: "n1", Situation: func() Situation { return Situation{} }, Log: slog.New(slog.NewTextHandler(&b, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var many []share.Warning
+	for i := range 1000 {
+		many = append(many, share.Warning{Kind: share.WholePercents, Text: fmt.Sprint(i)})
+	}
+	m.warn(many)
+	m.warn(many)
+	m.warn(many)
+	if n := strings.Count(b.String(), "\n"); n != 11 || !strings.Contains(b.String(), "990 more") {
+		t.Errorf("%d lines:\n%s", n, b.String())
 	}
 }
