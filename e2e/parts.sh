@@ -157,9 +157,13 @@ run() {
 		shift 2
 		for d in run tmp var/tmp; do mount -t tmpfs tmpfs "$root/$d"; done
 		[ -e "$root/var/run" ] || ln -sn ../run "$root/var/run" || true
-		install -d -o 92 -g 92 "$root/run/frr"
 		install -d "$root/run/openbgpd" # OpenBGPD changes its root to it
-		[ ! -d "$root/usr/lib/frr" ] || chown -R 92:92 "$dir"
+		if [ -d "$root/usr/lib/frr" ]; then
+			# mgmtd and the daemons that it manages meet in /run/frr.
+			mkdir -p "$dir/run" "$root/run/frr"
+			chown -R 92:92 "$dir"
+			mount --bind "$dir/run" "$root/run/frr"
+		fi
 		mkdir -p "$root$dir"
 		mount --bind "$dir" "$root$dir"
 		mount --rbind /dev "$root/dev"

@@ -135,6 +135,15 @@ func TestTheLastEndpointWithdrawsTheNode(t *testing.T) {
 	checkWithdrawn(t, "last", addrs, "n1")
 	must(t, herald.RemovePod(ctx, "last-n2-0"))
 	checkWithdrawn(t, "last", addrs, "n2")
+	// While it terminates it still serves, and would be announced again as soon as
+	// no endpoint is ready (KEP-1669).
+	must(t, stage.Wait(ctx, 20*time.Second, func() error {
+		_, all, err := endpointsOn(ctx, "last", "n2")
+		if err == nil && all > 0 {
+			err = fmt.Errorf("last still has %d endpoints on n2", all)
+		}
+		return err
+	}))
 	must(t, herald.SetReady(ctx, "last-n3-0", false))
 	checkWithdrawn(t, "last", addrs, "n3")
 	for _, a := range addrs {
@@ -153,7 +162,7 @@ func checkWithdrawn(t *testing.T, service string, addrs []netip.Addr, node strin
 	t.Helper()
 	ctx := t.Context()
 	must(t, stage.Wait(ctx, 20*time.Second, func() error {
-		ready, err := readyOn(ctx, service, node)
+		ready, _, err := endpointsOn(ctx, service, node)
 		if err == nil && ready > 0 {
 			err = fmt.Errorf("%s still has %d ready endpoints on %s", service, ready, node)
 		}
@@ -176,7 +185,7 @@ func checkWithdrawn(t *testing.T, service string, addrs []netip.Addr, node strin
 	}
 }
 
-func readyOn(ctx context.Context, service, node string) (int, error) {
+func endpointsOn(ctx context.Context, service, node string) (ready, all int, err error) {
 	var list struct {
 		Items []struct {
 			Endpoints []struct {
@@ -185,16 +194,19 @@ func readyOn(ctx context.Context, service, node string) (int, error) {
 			}
 		}
 	}
-	err := herald.Get(ctx, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name%3D"+service, &list)
-	n := 0
+	err = herald.Get(ctx, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name%3D"+service, &list)
 	for _, s := range list.Items {
 		for _, e := range s.Endpoints {
-			if e.NodeName == node && e.Conditions.Ready {
-				n++
+			if e.NodeName != node {
+				continue
+			}
+			all++
+			if e.Conditions.Ready {
+				ready++
 			}
 		}
 	}
-	return n, err
+	return ready, all, err
 }
 
 // A Cluster Service is announced by every node with equal weight, also by those

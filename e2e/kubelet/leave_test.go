@@ -11,6 +11,7 @@ import (
 // Nodes that leave in good order take nothing with them but their own pods'
 // connections.
 func TestANodeLeavesAndComesBack(t *testing.T) {
+	begin(t)
 	for _, tt := range []struct {
 		desc        string
 		leave, back func(*testing.T)

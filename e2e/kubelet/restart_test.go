@@ -60,17 +60,26 @@ func speakerOn(t *testing.T, node string) string {
 	return pod
 }
 
+// newSpeakerOn replaces a node's speaker: the kubelet remembers how often another
+// test has ended a pod, and lets it wait for that.
+func newSpeakerOn(t *testing.T, node string) string {
+	t.Helper()
+	ns, name, _ := strings.Cut(speakerOn(t, node), "/")
+	kubectl(t, "-n "+ns+" delete pod "+name)
+	must(t, herald.WaitReplicas(t.Context()))
+	must(t, herald.Calm(t.Context()))
+	return speakerOn(t, node)
+}
+
 // The kernel ends a speaker when its cgroup wants more memory than it may have.
 func TestASpeakerRunsOutOfMemory(t *testing.T) {
 	begin(t)
 	a := serve(t, "memory")
-	pod := speakerOn(t, "n2")
-	before, err := containerOf(t, pod)
-	must(t, err)
+	pod := newSpeakerOn(t, "n2")
 	unmoved(t, a, func() {
 		wantNothingLost(t, traffic(t, a, func() {
 			must(t, herald.OutOfMemory(t.Context(), pod))
-			c := waitRestarted(t, 30*time.Second, pod, before.RestartCount+1)
+			c := waitRestarted(t, 30*time.Second, pod, 1)
 			if got := c.LastState.Terminated; got.Reason != "OOMKilled" || got.ExitCode != 137 {
 				t.Errorf("the kubelet says that the speaker ended with %+v, want OOMKilled", got)
 			}
@@ -84,11 +93,7 @@ func TestASpeakerRunsOutOfMemory(t *testing.T) {
 func TestASpeakerCrashesAgainAndAgain(t *testing.T) {
 	begin(t)
 	a := serve(t, "crash")
-	// The kubelet remembers what another test has done to a pod.
-	kubectl(t, "-n herald-system delete pod "+strings.TrimPrefix(speakerOn(t, "n2"), "herald-system/"))
-	must(t, herald.WaitReplicas(t.Context()))
-	must(t, herald.Calm(t.Context()))
-	pod := speakerOn(t, "n2")
+	pod := newSpeakerOn(t, "n2")
 	wantOthersServed(t, traffic(t, a, func() {
 		var waits []string
 		for i := range 4 {

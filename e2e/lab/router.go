@@ -76,6 +76,16 @@ func (l *Lab) startRouter(ctx context.Context) error {
 			return err
 		}
 	}
+	root, err := partRoot(ctx, l.opts.Router)
+	if err != nil {
+		return err
+	}
+	// Since FRR 9 vtysh sends what concerns interfaces to mgmtd.
+	if _, err := os.Stat(root + "/usr/lib/frr/mgmtd"); err == nil {
+		if err := l.startFRR("mgmtd"); err != nil {
+			return err
+		}
+	}
 	if err := l.startFRR("zebra"); err != nil {
 		return err
 	}
@@ -95,8 +105,11 @@ func (l *Lab) isBIRD() bool { return strings.HasPrefix(l.opts.Router, "bird") }
 // startFRR starts one daemon of FRR.
 func (l *Lab) startFRR(name string) error {
 	dir := l.path("frr")
-	argv, err := InPart(l.opts.Router, dir, "/usr/lib/frr/"+name,
-		"--log", "stdout", "--vty_socket", dir, "-f", dir+"/"+name+".conf", "-i", dir+"/"+name+".pid", "-z", dir+"/zserv.api")
+	args := []string{"--log", "stdout", "--vty_socket", dir, "-i", dir + "/" + name + ".pid", "-z", dir + "/zserv.api"}
+	if name != "mgmtd" { // which has none
+		args = append(args, "-f", dir+"/"+name+".conf")
+	}
+	argv, err := InPart(l.opts.Router, dir, "/usr/lib/frr/"+name, args...)
 	if err != nil {
 		return err
 	}

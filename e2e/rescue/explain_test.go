@@ -33,7 +33,7 @@ func TestExplainAsksTheNodes(t *testing.T) {
 	explains(t, 5*time.Second, "flow rescue: off: pool public has flowRescue: off\n")
 
 	must(t, herald.Configure(ctx, strings.Replace(config, "- name: router\n", "- name: router\n  passwordKey: lost\n", 1)))
-	explains(t, 10*time.Second, "n3  announces  weight 1", "\n  router: ", ": n1, n2, n3: no password: key \"lost\" of the Secret herald-bgp: ")
+	explains(t, 10*time.Second, "n3  cannot  weight 1  announce it: no BGP session is up", "\n  router: ", ": n1, n2, n3: no password: key \"lost\" of the Secret herald-bgp: ")
 	configure(t, true)
 	explains(t, 30*time.Second, "\n  established: n1, n2, n3\n", "\n  on: n1, n2, n3\n")
 }

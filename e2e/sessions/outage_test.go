@@ -64,29 +64,41 @@ func TestASpeakerStartsWithoutTheAPIServer(t *testing.T) {
 	waitServed(t, a, equal)
 }
 
-// A mass withdrawal that nothing explains is held back, told, and then believed.
+// A mass withdrawal that nobody has told of is held back, told, and then believed.
+// Here all pods of many Services lose their readiness at once. What goes beside it
+// for a reason of its own, goes at once.
 func TestTheFuse(t *testing.T) {
 	begin(t)
 	ctx := t.Context()
 	const n = 12
 	a := serve(t, "fuse", on("n1", "n2", "n3"), equal)[0]
-	must(t, herald.Configure(ctx, config+"nodes: {fuse: {percent: 50, holdTime: 10s}}\n"))
+	beside := serve(t, "beside", on("n1", "n2", "n3"), equal)[0]
+	must(t, herald.Configure(ctx, config+"nodes: {fuse: {percent: 50, holdTime: 15s}}\n"))
 	t.Cleanup(func() { must(t, herald.Configure(context.Background(), config)) })
-	_, err := herald.CreateMany(ctx, n, stage.Service{Name: "fuse", App: "fuse"})
+	many, err := herald.CreateMany(ctx, n, stage.Service{Name: "fuse", App: "fuse"})
 	must(t, err)
-	must(t, herald.WaitWeights(ctx, 20*time.Second, a, equal))
-	time.Sleep(3 * time.Second)
+	for _, m := range many {
+		must(t, herald.WaitWeights(ctx, 20*time.Second, m, equal))
+	}
 	begun := time.Now()
-	must(t, herald.DeleteMany(ctx, n, "fuse"))
-	must(t, herald.Delete(ctx, "fuse"))
-	must(t, stage.Wait(ctx, 8*time.Second, func() error {
+	for _, node := range []string{"n1", "n2", "n3"} {
+		must(t, herald.SetReady(ctx, "fuse-"+node+"-0", false))
+	}
+	must(t, stage.Wait(ctx, 10*time.Second, func() error {
 		st, err := stateOf(t, "n1")
-		if err == nil && st.Fused == 0 {
-			err = fmt.Errorf("nothing is held back")
+		if err == nil && st.Fused < 2*n {
+			err = fmt.Errorf("%d withdrawals are held back, want %d or more", st.Fused, 2*n)
 		}
 		return err
 	}))
 	must(t, herald.WaitMetric(ctx, 2*time.Second, "n1", stage.Above(0), "herald_speaker_fuse_held"))
+
+	must(t, herald.SetReady(ctx, "beside-n2-0", false))
+	must(t, herald.WaitWeights(ctx, 4*time.Second, beside, on("n1", "n3")))
+	must(t, herald.Delete(ctx, "fuse"))
+	must(t, herald.WaitWeights(ctx, 2*time.Second, a, nil))
+	must(t, herald.WaitWeights(ctx, time.Second, many[0], equal))
+
 	must(t, stage.Wait(ctx, 8*time.Second, func() error {
 		out, err := herald.Kubectl(ctx, "get", "events", "--field-selector", "reason=WithdrawalHeld")
 		if err == nil && !strings.Contains(out, "node/n1") {
@@ -102,7 +114,11 @@ func TestTheFuse(t *testing.T) {
 		return err
 	}))
 	must(t, herald.WaitMetric(ctx, 2*time.Second, "n1", stage.Is(0), "herald_speaker_fuse_held"))
-	if took := time.Since(begun); took < 10*time.Second {
-		t.Errorf("withdrawn after %s, want the holdTime of 10 s", took)
+	if took := time.Since(begun); took < 15*time.Second {
+		t.Errorf("withdrawn after %s, want the holdTime of 15 s", took)
 	}
+	for _, m := range many {
+		must(t, herald.WaitWeights(ctx, 2*time.Second, m, nil))
+	}
+	must(t, herald.DeleteMany(ctx, n, "fuse"))
 }

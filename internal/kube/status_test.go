@@ -69,9 +69,14 @@ func TestApplyStatusWritesAddressAndConditionAndNothingElse(t *testing.T) {
 	if _, err := s.Admin.CoreV1().Services(ns).Patch(t.Context(), "web", types.MergePatchType, []byte(other), metav1.PatchOptions{}, "status"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.ApplyStatus(t.Context(), svc, addrs("192.0.2.1", "2001:db8::1"), allocated); err != nil {
-		t.Fatal(err)
-	}
+	kubetest.Eventually(t, 5*time.Second, "status", func() bool {
+		err := w.ApplyStatus(t.Context(), svc, addrs("192.0.2.1", "2001:db8::1"), allocated)
+		// Until the watch tells of the write above, this one is refused.
+		if err != nil && !errors.Is(err, cluster.ErrGone) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	if now, _ := service(t, w, ns, "web"); len(now.Ingress) != 2 || now.Condition != allocated {
 		t.Errorf("the Snapshot right after the write lacks it: %+v", now)
 	}

@@ -18,7 +18,7 @@ type FRR struct {
 }
 
 // FRR starts zebra and bgpd of the default release with bgpd's configuration, and
-// waits until both answer.
+// mgmtd where the release has it. It waits until all answer.
 func (n *Node) FRR(conf string) *FRR {
 	n.lab.tb.Helper()
 	return n.FRROf(DefaultFRR, conf)
@@ -27,10 +27,14 @@ func (n *Node) FRR(conf string) *FRR {
 // FRROf is FRR of one of FRRs.
 func (n *Node) FRROf(part, conf string) *FRR {
 	n.lab.tb.Helper()
-	Part(n.lab.tb, part)
+	root := Part(n.lab.tb, part)
 	r := &FRR{node: n, part: part, dir: filepath.Join(n.lab.dir, n.Name+"-frr")}
 	if err := r.prepare(conf); err != nil {
 		n.lab.tb.Fatalf("netlab: FRR on %s: %v", n.Name, err)
+	}
+	// Since FRR 9 vtysh sends what concerns interfaces to mgmtd.
+	if _, err := os.Stat(filepath.Join(root, "usr/lib/frr/mgmtd")); err == nil {
+		r.start("mgmtd")
 	}
 	r.Zebra = r.start("zebra")
 	r.StartBGP()
@@ -56,9 +60,14 @@ func (r *FRR) write(name, text string) error {
 // start starts one daemon, and waits until it answers.
 func (r *FRR) start(name string) *Process {
 	r.node.lab.tb.Helper()
-	argv := InPart(r.part, r.dir, "/usr/lib/frr/"+name,
+	args := []string{
 		"-N", r.node.NS, "--vty_socket", r.dir, "-z", filepath.Join(r.dir, "zserv.api"),
-		"-f", filepath.Join(r.dir, name+".conf"), "-i", filepath.Join(r.dir, name+".pid"), "--log", "stdout")
+		"-i", filepath.Join(r.dir, name+".pid"), "--log", "stdout",
+	}
+	if name != "mgmtd" { // which has none
+		args = append(args, "-f", filepath.Join(r.dir, name+".conf"))
+	}
+	argv := InPart(r.part, r.dir, "/usr/lib/frr/"+name, args...)
 	p := r.node.Start(argv[0], argv[1:]...)
 	r.await(name, p)
 	return p

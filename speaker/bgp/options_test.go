@@ -197,21 +197,37 @@ func TestMultihop(t *testing.T) {
 }
 
 // TestLinkLocalSession has both families with the link-local address of the node
-// as their next hop, IPv4 by RFC 8950.
+// as their next hop, IPv4 by RFC 8950. FRR 10.3 finds such a next hop only where it
+// has opened the connection itself: of one that it has accepted it forgets the link.
 func TestLinkLocalSession(t *testing.T) {
 	t.Parallel()
-	r := newRack(t, 1)
-	node, router := linkLocal(t, r.nodes[0]), linkLocal(t, r.router)
-	r.router.FRR(strings.ReplaceAll(bgpd(64513), " address-family ipv4", fmt.Sprintf(" neighbor %s peer-group N\n neighbor %s interface eth0\n address-family ipv4", node, node)))
-	n := startAnnouncer(t, r.nodes[0])
-	s := tor("tor", router.String(), 64512, config.NonTransitive)
-	s.Interface = "eth0"
-	n.apply(table(1, 64513, []plan.Session{s}, "198.51.100.10/32 1", "2001:db8:5::10/128 1"))
-	wantFIB(t, 15*time.Second, r.router, "198.51.100.10", node.String())
-	wantFIB(t, 5*time.Second, r.router, "2001:db8:5::10", node.String())
-	s.Interface = "eth9"
-	n.apply(table(1, 64513, []plan.Session{s}))
-	n.saysOf("tor", "this node does not have the interface eth9")
+	for _, release := range netlab.FRRs {
+		t.Run(release, func(t *testing.T) {
+			t.Parallel()
+			r := newRack(t, 1)
+			node, router := linkLocal(t, r.nodes[0]), linkLocal(t, r.router)
+			s := tor("tor", router.String(), 64512, config.NonTransitive)
+			s.Interface, s.Passive = "eth0", release == "frr-10.3"
+			conf := bgpd(64513) + " neighbor NODE peer-group N\n neighbor NODE interface eth0\n neighbor NODE capability extended-nexthop\n"
+			if s.Passive {
+				conf += " neighbor NODE port 1179\n"
+			}
+			r.router.FRROf(release, strings.ReplaceAll(conf, "NODE", node.String()))
+			n := startAnnouncer(t, r.nodes[0])
+			tab := table(1, 64513, []plan.Session{s}, "198.51.100.10/32 1", "2001:db8:5::10/128 1")
+			tab.ListenPort = 1179
+			n.apply(tab)
+			wantFIB(t, 15*time.Second, r.router, "198.51.100.10", node.String())
+			wantFIB(t, 5*time.Second, r.router, "2001:db8:5::10", node.String())
+			if s.Passive {
+				return
+			}
+			s.Interface = "eth9"
+			tab.Sessions = []plan.Session{s}
+			n.apply(tab)
+			n.saysOf("tor", "this node does not have the interface eth9")
+		})
+	}
 }
 
 // linkLocal is the link-local address of a node's eth0.
