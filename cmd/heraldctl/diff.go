@@ -17,9 +17,8 @@ that holds a node's address. Nothing is changed.
 The exit status is 0 if the allocator would take the configuration, 1 if it would
 not, and 2 if the file or the cluster could not be read.
 
-  --kubeconfig FILE   default $KUBECONFIG, else ~/.kube/config
-  --namespace NAME    of Herald's own objects; default herald-system
-  --snapshot FILE     compare with what was saved instead of asking the cluster`
+  --snapshot FILE          compare with what was saved instead of asking the cluster
+` + clusterHelp
 
 func diffCommand() command {
 	return command{
@@ -33,7 +32,9 @@ func diffCommand() command {
 
 func runDiff(ctx context.Context, std streams, args []string) error {
 	var c clusterFlags
-	rest, err := c.parse("diff", args, true)
+	f := newFlags("diff")
+	c.intoWithSnapshot(f)
+	rest, err := parseFlags(f, args)
 	if err != nil {
 		return err
 	}

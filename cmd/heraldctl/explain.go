@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,7 +17,7 @@ import (
 	"github.com/heraldlb/herald/internal/kube"
 )
 
-const explainHelp = `SERVICE is namespace/name, or a name in the namespace default.
+const explainHelp = `SERVICE is namespace/name, or a name in the namespace of --namespace.
 
 It says which address the Service has and why, which nodes announce it with which
 weight, and why the others are silent. It reads the cluster through a kubeconfig,
@@ -33,15 +34,14 @@ than 100 nodes only those are asked of which something is expected.
 Of a Service with externalTrafficPolicy Local every node's kube-proxy is asked,
 too, how many ready endpoints it has there. That is the weight if all is well.
 
-  --kubeconfig FILE   default $KUBECONFIG, else ~/.kube/config
-  --namespace NAME    of Herald's own objects; default herald-system
-  --snapshot FILE     explain what was saved instead of asking the cluster`
+  -n, --namespace NAME     of the Service; default that of the context, else default
+  --snapshot FILE          explain what was saved instead of asking the cluster
+` + clusterHelp
 
 const snapshotHelp = `It holds the Services, their endpoints, the Nodes and the accepted configuration,
 as JSON: attach it to a bug report, or explain from it later.
 
-  --kubeconfig FILE   default $KUBECONFIG, else ~/.kube/config
-  --namespace NAME    of Herald's own objects; default herald-system`
+` + clusterHelp
 
 func explainCommand() command {
 	return command{
@@ -63,17 +63,30 @@ func snapshotCommand() command {
 	}
 }
 
-// clusterFlags say where the cluster is to be found.
-type clusterFlags struct{ kubeconfig, namespace, snapshot string }
+// clusterHelp is what clusterFlags mean.
+const clusterHelp = `  --kubeconfig FILE        default $KUBECONFIG, which may be a list, else ~/.kube/config
+  --context NAME           of the kubeconfig; default its current one
+  --herald-namespace NAME  of Herald's own objects; default herald-system`
 
-func (c *clusterFlags) parse(name string, args []string, withSnapshot bool) ([]string, error) {
-	f := newFlags(name)
+// clusterFlags say where the cluster is to be found.
+type clusterFlags struct{ kubeconfig, context, heraldNamespace, snapshot string }
+
+// into adds the flags to those of a command.
+func (c *clusterFlags) into(f *flag.FlagSet) {
 	f.StringVar(&c.kubeconfig, "kubeconfig", defaultKubeconfig(), "")
-	f.StringVar(&c.namespace, "namespace", "herald-system", "")
-	if withSnapshot {
-		f.StringVar(&c.snapshot, "snapshot", "", "")
-	}
-	return parseFlags(f, args)
+	f.StringVar(&c.context, "context", "", "")
+	f.StringVar(&c.heraldNamespace, "herald-namespace", "herald-system", "")
+}
+
+func (c *clusterFlags) intoWithSnapshot(f *flag.FlagSet) {
+	c.into(f)
+	f.StringVar(&c.snapshot, "snapshot", "", "")
+}
+
+// client reads the credentials. It does not connect.
+func (c clusterFlags) client(std streams) (*kube.Client, error) {
+	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return kube.New(kube.Options{Kubeconfig: c.kubeconfig, Context: c.context, Namespace: c.heraldNamespace, UserAgent: "heraldctl", Log: log})
 }
 
 func defaultKubeconfig() string {
@@ -89,16 +102,21 @@ func defaultKubeconfig() string {
 
 func runExplain(ctx context.Context, std streams, args []string) error {
 	var c clusterFlags
-	rest, err := c.parse("explain", args, true)
+	var namespace string
+	f := newFlags("explain")
+	c.intoWithSnapshot(f)
+	f.StringVar(&namespace, "namespace", "", "")
+	f.StringVar(&namespace, "n", "", "")
+	rest, err := parseFlags(f, args)
 	if err != nil {
 		return err
 	}
 	if len(rest) != 1 {
 		return usageError{"explain takes one Service"}
 	}
-	key := rest[0]
-	if !strings.Contains(key, "/") {
-		key = "default/" + key
+	key, err := c.serviceKey(namespace, rest[0])
+	if err != nil {
+		return err
 	}
 	saved, client, err := c.load(ctx, std)
 	if err != nil {
@@ -123,9 +141,26 @@ func runExplain(ctx context.Context, std streams, args []string) error {
 	return nil
 }
 
+// serviceKey is namespace/name of a Service as a person names it.
+func (c clusterFlags) serviceKey(namespace, name string) (string, error) {
+	switch in, _, qualified := strings.Cut(name, "/"); {
+	case qualified && namespace != "" && in != namespace:
+		return "", usageError{fmt.Sprintf("explain: %s is not in the namespace %s", name, namespace)}
+	case qualified:
+		return name, nil
+	case namespace != "":
+		return namespace + "/" + name, nil
+	case c.snapshot != "":
+		return "default/" + name, nil
+	}
+	return kube.NamespaceOf(c.kubeconfig, c.context) + "/" + name, nil
+}
+
 func runSnapshot(ctx context.Context, std streams, args []string) error {
 	var c clusterFlags
-	rest, err := c.parse("snapshot", args, false)
+	f := newFlags("snapshot")
+	c.into(f)
+	rest, err := parseFlags(f, args)
 	if err != nil {
 		return err
 	}
@@ -147,8 +182,7 @@ func (c clusterFlags) load(ctx context.Context, std streams) (explain.Saved, *ku
 		saved, err := c.read()
 		return saved, nil, err
 	}
-	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	client, err := kube.New(kube.Options{Kubeconfig: c.kubeconfig, Namespace: c.namespace, UserAgent: "heraldctl", Log: log})
+	client, err := c.client(std)
 	if err != nil {
 		return explain.Saved{}, nil, err
 	}
@@ -167,12 +201,22 @@ func (c clusterFlags) read() (saved explain.Saved, err error) {
 	return saved, nil
 }
 
-// patience is how long an API server may take to list everything.
-const patience = 30 * time.Second
+const (
+	// patience is how long an API server may take to list everything.
+	patience = 30 * time.Second
+	// firstAnswer is how long it may take for one object of each kind.
+	firstAnswer = 3 * time.Second
+)
 
 // ask reads the cluster once, with the speakers' own informers.
 func (c clusterFlags) ask(ctx context.Context, client *kube.Client) (explain.Saved, error) {
-	w := kube.NewWatcher(client, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, ConfigMap: "herald-accepted"})
+	const accepted = "herald-accepted"
+	first, done := context.WithTimeout(ctx, firstAnswer)
+	defer done()
+	if err := client.MayRead(first, accepted); err != nil {
+		return explain.Saved{}, err
+	}
+	w := kube.NewWatcher(client, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, ConfigMap: accepted})
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	failed := make(chan error, 1)
@@ -186,7 +230,7 @@ func (c clusterFlags) ask(ctx context.Context, client *kube.Client) (explain.Sav
 		select {
 		case <-w.Wake():
 		case err := <-failed:
-			return explain.Saved{}, errors.Join(fmt.Errorf("the cluster could not be listed within %s: is the API server of %s reachable, and may you list Services, EndpointSlices, Nodes and the ConfigMap herald-accepted?", patience, c.kubeconfig), err)
+			return explain.Saved{}, errors.Join(fmt.Errorf("the API server did not list the cluster within %s", patience), err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,7 +21,8 @@ const Manager = "herald-allocator"
 
 // Options say how to reach the API server.
 type Options struct {
-	Kubeconfig string       // empty: the service account of the pod
+	Kubeconfig string       // files, separated as in $PATH; empty: the service account of the pod
+	Context    string       // of Kubeconfig; empty: its current one
 	Namespace  string       // required; where Herald's own objects are
 	UserAgent  string       // required; also names the sender of Events
 	Log        *slog.Logger // nil: discard
@@ -43,7 +45,7 @@ func New(o Options) (*Client, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	cfg, err := restConfig(o.Kubeconfig)
+	cfg, err := restConfig(o.Kubeconfig, o.Context)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +67,7 @@ func New(o Options) (*Client, error) {
 // Namespace is where Herald's own objects are.
 func (c *Client) Namespace() string { return c.namespace }
 
-func restConfig(kubeconfig string) (*rest.Config, error) {
+func restConfig(kubeconfig, context string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {
@@ -73,11 +75,30 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 		}
 		return cfg, nil
 	}
-	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	cfg, err := clientConfig(kubeconfig, context).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %s: %w", kubeconfig, err)
 	}
 	return cfg, nil
+}
+
+// clientConfig reads kubeconfig files as kubectl does: of several those that are
+// missing are passed over, and the first that sets something counts.
+func clientConfig(kubeconfig, context string) clientcmd.ClientConfig {
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+	if list := filepath.SplitList(kubeconfig); len(list) > 1 {
+		rules = &clientcmd.ClientConfigLoadingRules{Precedence: list}
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
+}
+
+// NamespaceOf is the namespace that a context of kubeconfig files is for, or default.
+func NamespaceOf(kubeconfig, context string) string {
+	ns, _, err := clientConfig(kubeconfig, context).Namespace()
+	if err != nil || ns == "" {
+		return "default"
+	}
+	return ns
 }
 
 // tune makes the client fast, and quick to notice a server that has gone.

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	// These tests wait most of the time, so more of them fit than there are CPUs.
 	flag.Parse()
 	if n := flag.Lookup("test.parallel"); n.Value.String() == n.DefValue {
-		_ = flag.Set("test.parallel", "5")
+		_ = flag.Set("test.parallel", "12")
 	}
 	os.Exit(m.Run())
 }
