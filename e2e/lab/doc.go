@@ -12,7 +12,7 @@
 // Each of these places is a network namespace; every address has an IPv6 twin
 // (fd77::11, fd88::10). Pods of node I have addresses of 10.244.I.0/24 and
 // fd00:244:I::/64, Services of 10.96.0.0/16 and fd00:96::/112. 10.99.0.0/16 and
-// fd99::/32 are free for addresses of LoadBalancer Services: nothing routes
+// fd99::/16 are free for addresses of LoadBalancer Services: nothing routes
 // them until something announces them.
 //
 // etcd, the API server, the controllers, the scheduler, kube-proxy and the

@@ -21,7 +21,7 @@ const (
 	Router4, Router6       = "10.77.0.1", "fd77::1"
 	CP4, CP6               = "10.77.0.5", "fd77::5"
 	LANClient4, LANClient6 = "10.77.0.100", "fd77::100"
-	VIP4, VIP6             = "10.99.0.0/16", "fd99::/32"
+	VIP4, VIP6             = "10.99.0.0/16", "fd99::/16"
 	LAN4, LAN6             = "10.77.0.0/24", "fd77::/64"
 	FarRouter4, FarRouter6 = "10.78.0.1", "fd78::1"
 	FarLAN4, FarLAN6       = "10.78.0.0/24", "fd78::/64"
