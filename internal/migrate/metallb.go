@@ -192,7 +192,7 @@ func (m *migration) announce(p object[poolSpec], out *pool) {
 	case len(bgp) == 0:
 		m.note("IPAddressPool", p.name, "", "no advertisement selects it: MetalLB announces it nowhere"+m.silent())
 	}
-	if len(l2) > 1 && !(all && everywhere) {
+	if len(l2) > 1 && (!all || !everywhere) {
 		m.note("IPAddressPool", p.name, "", fmt.Sprintf("the L2Advertisements %s select it: their nodes and interfaces are put together", strings.Join(l2, ", ")))
 	}
 	if all {
@@ -285,10 +285,10 @@ func (m *migration) peer(p object[peerSpec], ourASN uint32) {
 		HoldTime: m.duration(p.name, "holdTime", s.HoldTime), KeepaliveTime: m.duration(p.name, "keepaliveTime", s.KeepaliveTime),
 		ConnectRetryTime: m.duration(p.name, "connectTime", s.ConnectTime), BFDProfile: strings.ReplaceAll(s.BFDProfile, ".", "-"),
 	}
-	switch {
-	case s.DynamicASN == "external":
+	switch s.DynamicASN {
+	case "external":
 		out.ASN = "external"
-	case s.DynamicASN == "internal":
+	case "internal":
 		out.ASN = number(s.MyASN)
 	default:
 		out.ASN = number(s.ASN)

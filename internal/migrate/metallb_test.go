@@ -61,7 +61,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 	for _, tt := range []struct{ desc, text, want string }{
 		{"nothing", "", ErrNothing.Error()},
 		{"others' objects alone", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n", ErrNothing.Error()},
-		{"no YAML", "a: b\n---\n\tx", "document 2: "},
+		{"no YAML", "a: b\n---\n\tx", "yaml: line 3: "},
 		{"a wrong type", "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: p}\nspec: {addresses: 7}\n", "IPAddressPool p: spec: "},
 		{"twice", aPool("p", "192.0.2.0/24") + aPool("p", "198.51.100.0/24"), "IPAddressPool p is there twice"},
 		{"the kind of 0.12", "apiVersion: metallb.io/v1beta1\nkind: AddressPool\nmetadata: {name: p}\n", "AddressPool p: MetalLB 0.13 replaced this kind"},

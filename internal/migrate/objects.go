@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -12,8 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
+	"go.yaml.in/yaml/v3"
 )
 
 // Group is the API group of MetalLB's objects.
@@ -132,17 +130,19 @@ type (
 // read sorts the objects of a text by kind: YAML or JSON documents, and lists of
 // them, as kubectl prints them. What is not MetalLB's is passed over.
 func (m *migration) read(text []byte) error {
-	r := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	r := yaml.NewDecoder(bytes.NewReader(text))
 	for n := 1; ; n++ {
-		document, err := r.Read()
+		var document any
+		err := r.Decode(&document)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		var object []byte
 		if err == nil {
-			document, err = yaml.YAMLToJSON(document)
+			object, err = json.Marshal(document)
 		}
 		if err == nil {
-			err = m.take(document)
+			err = m.take(object)
 		}
 		if err != nil {
 			return fmt.Errorf("document %d: %w", n, err)
