@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +56,55 @@ func TestExplainLiveAndFromASnapshot(t *testing.T) {
 	if e := events(t, "Service", "told"); !strings.Contains(e, "Normal Allocated has "+addrs[0].String()) {
 		t.Errorf("no Event tells of the address; there is\n%s", e)
 	}
+}
+
+// heraldctl status names what is wrong in the live cluster, here a password that the
+// nodes do not have and a configuration that is broken, and nothing after that.
+func TestStatusNamesWhatIsWrong(t *testing.T) {
+	begin(t)
+	ctx := t.Context()
+	t.Cleanup(func() { must(t, herald.Configure(context.Background(), stage.Config)) })
+	must(t, herald.Configure(ctx, strings.Replace(stage.Config, "- name: router\n", "- name: router\n  passwordKey: lost\n", 1)))
+	statusSays(t, 15*time.Second,
+		"\n  n1: session with router ("+lab.Router4+"): ", "\n  n2: session with router ("+lab.Router4+"): ",
+		": no password: key \"lost\" of the Secret herald-bgp: ",
+	)
+	must(t, herald.Configure(ctx, "pools: 7\n"))
+	statusSays(t, 5*time.Second, "\n  the newest configuration is refused: ", "\n  n3: session with router ("+lab.Router4+"): ")
+	must(t, herald.Configure(ctx, stage.Config))
+	must(t, herald.Calm(ctx))
+	out := statusSays(t, 15*time.Second, "\nn1    runs     ", "\nn3    router  "+lab.Router4+"  Established  ", "\npublic  IPv4    ")
+	for _, gone := range []string{"refused", "session with"} {
+		if strings.Contains(out, gone) {
+			t.Errorf("%q is still in\n%s", gone, out)
+		}
+	}
+}
+
+// statusSays waits until heraldctl status prints all of this. It exits with 1 where
+// there are problems, also such as other tests have left.
+func statusSays(t *testing.T, atMost time.Duration, words ...string) (text string) {
+	t.Helper()
+	bin, err := lab.BinDir()
+	must(t, err)
+	must(t, stage.Wait(t.Context(), atMost, func() error {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "heraldctl"), "status", "--kubeconfig", herald.Kubeconfig()).Output()
+		text = string(out)
+		var exit *exec.ExitError
+		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+			return err
+		}
+		if problems := !strings.Contains(text, "\nproblems: 0\n"); problems != (err != nil) {
+			return fmt.Errorf("it ended with %v, and printed\n%s", err, out)
+		}
+		for _, w := range words {
+			if !strings.Contains(text, w) {
+				return fmt.Errorf("%q is missing in\n%s", w, text)
+			}
+		}
+		return nil
+	}))
+	return text
 }
 
 func heraldctl(t *testing.T, args ...string) string {

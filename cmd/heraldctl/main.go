@@ -21,7 +21,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{check(), diffCommand(), explainCommand(), migrateCommand(), routerCommand(), snapshotCommand(), version(), help()}
+	return []command{check(), diffCommand(), explainCommand(), migrateCommand(), routerCommand(), snapshotCommand(), statusCommand(), version(), help()}
 }
 
 // streams are what a command reads and writes.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/heraldlb/herald/internal/share"
 	"github.com/heraldlb/herald/speaker/plan"
@@ -22,7 +23,13 @@ type Answer struct {
 
 // State is what is looked at of a speaker's /state.
 type State struct {
+	ConfigHash         string
 	ConfigError, Error string
+	Drains             string     // why the node drains; empty: it does not
+	Fused              int        // addresses whose withdrawal is held back
+	Resumed            *time.Time // when the state was saved that is announced without the API server
+	Forwarding         Forwarding
+	Members            *Members // nil: no gossip
 	Table              Table
 	Holds              map[netip.Addr]Hold
 	Peers              []Peer
@@ -49,7 +56,23 @@ type Route struct {
 }
 
 // Peer is a BGP session in the speaker's words.
-type Peer struct{ Name, State, LastError, Withheld string }
+type Peer struct {
+	Name, State, LastError, Withheld string
+
+	Address netip.Addr // invalid: whoever connects
+	Since   time.Time  // it is up, or down, since then
+	Routes  int
+	BFD     string // Up, Init or Down; empty: none
+}
+
+// Forwarding is what the speaker knows of its node's kube-proxy.
+type Forwarding struct {
+	Pending, Outdated map[string]string // service and family, to why
+	Down              bool
+}
+
+// Members is what the speaker knows of the gossip.
+type Members struct{ Problem string }
 
 // Rescuing is whether flow rescue is on, and why not, or not wholly.
 type Rescuing struct {

@@ -45,6 +45,9 @@ func TestRightsOfAViewer(t *testing.T) {
 	if _, err := c.Pods(t.Context(), "app.kubernetes.io/name=herald"); err != nil {
 		t.Error(err)
 	}
+	if _, _, err := c.ReadConfigMap(t.Context(), "herald"); err != nil {
+		t.Error(err)
+	}
 
 	// Of several files the first that has something counts, and a context chooses.
 	options.Kubeconfig = "/missing" + string(os.PathListSeparator) + options.Kubeconfig
