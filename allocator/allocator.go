@@ -190,7 +190,7 @@ func (t *term) step(ctx context.Context) (retry time.Time) {
 	}
 	begin := time.Now()
 	services := t.writes.overlay(snap.Services)
-	retry = t.judge.look(ctx, t.judge.scope().Own(services), snap.Nodes)
+	retry = t.judge.look(ctx, t.judge.scope().Own(services), t.judge.scope().Own(snap.Services), snap.Nodes)
 	result := assign.Compute(t.judge.config, t.judge.scope().Own(services), snap.Nodes)
 	t.writes.want(snap.Services, t.writes.explain(t.judge.explain(result.Assignments)))
 	t.took = time.Since(begin)

@@ -89,16 +89,17 @@ func (j *judge) restore(ctx context.Context) error {
 }
 
 // look judges the user's ConfigMap if it has changed, and returns when to look
-// again although nothing changes.
-func (j *judge) look(ctx context.Context, services []cluster.Service, nodes []cluster.Node) time.Time {
+// again although nothing changes. services are as they will be if what is being
+// written succeeds, shown as they were last seen.
+func (j *judge) look(ctx context.Context, services, shown []cluster.Service, nodes []cluster.Node) time.Time {
 	cm, ok := j.Source.ConfigMap()
 	switch {
 	case !j.looked || cm.Version != j.seen:
 		j.seen = cm.Version
-		j.examine(cm, ok, cluster.Snapshot{Services: services, Nodes: nodes})
+		j.examine(cm, ok, cluster.Snapshot{Services: services, Nodes: nodes}, shown)
 		j.looked = true
 	case len(j.kept) > 0 && j.user != nil:
-		j.forget(services)
+		j.forget(services, shown)
 	}
 	if j.next != nil && !time.Now().Before(j.retry) {
 		j.enforce(ctx)
@@ -116,7 +117,7 @@ func (j *judge) faults() config.Problems {
 }
 
 // examine finds out whether the ConfigMap holds a valid configuration.
-func (j *judge) examine(cm cluster.ConfigMap, exists bool, snap cluster.Snapshot) {
+func (j *judge) examine(cm cluster.ConfigMap, exists bool, snap cluster.Snapshot, shown []cluster.Service) {
 	c, warnings, problems := j.read(cm, exists)
 	if c != nil {
 		faults, more := assign.Clashes(c, j.config, snap)
@@ -125,7 +126,7 @@ func (j *judge) examine(cm cluster.ConfigMap, exists bool, snap cluster.Snapshot
 	j.user, j.kept = nil, nil
 	if c != nil && len(problems) == 0 {
 		j.user = c
-		c, j.kept = assign.Retire(c, j.config, snap.Services)
+		c, j.kept = j.retire(snap.Services, shown)
 		warnings = append(assign.WarnOfKept(j.kept), warnings...)
 	}
 	// Who leads anew repeats nothing that the one before has said.
@@ -145,9 +146,15 @@ func (j *judge) examine(cm cluster.ConfigMap, exists bool, snap cluster.Snapshot
 	}
 }
 
+// retire keeps what is in use: by what is shown, since a write that would leave an
+// address may fail, and by what is being written.
+func (j *judge) retire(services, shown []cluster.Service) (*config.Config, []assign.Kept) {
+	return assign.Retire(j.user, j.config, slices.Concat(services, shown))
+}
+
 // forget stops to keep what nobody has any more.
-func (j *judge) forget(services []cluster.Service) {
-	c, still := assign.Retire(j.user, j.config, services)
+func (j *judge) forget(services, shown []cluster.Service) {
+	c, still := j.retire(services, shown)
 	if slices.Equal(still, j.kept) {
 		return
 	}

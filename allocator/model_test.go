@@ -398,7 +398,7 @@ func (m *model) look(was, is cluster.Service) {
 		m.t.Errorf("%s: not ours, and told %s", is.UID, is.Condition.Reason)
 	}
 	if !same && clear {
-		m.once(is)
+		m.once(was, is)
 	}
 }
 
@@ -407,14 +407,14 @@ func asksNothing(s cluster.Service) bool {
 }
 
 // once checks that nobody else has an address and port that was just given.
-func (m *model) once(s cluster.Service) {
+func (m *model) once(was, s cluster.Service) {
 	for i := range m.truth {
 		o := &m.truth[i]
 		if o.UID == s.UID || !o.LoadBalancer || o.StatusOf == "rival" {
 			continue
 		}
 		for _, a := range s.Ingress {
-			if slices.Contains(o.Ingress, a) && slices.ContainsFunc(s.Ports, func(p cluster.Port) bool { return slices.Contains(o.Ports, p) }) && !m.exchange(s, *o) {
+			if !slices.Contains(was.Ingress, a) && slices.Contains(o.Ingress, a) && slices.ContainsFunc(s.Ports, func(p cluster.Port) bool { return slices.Contains(o.Ports, p) }) && !m.exchange(s, *o) {
 				m.t.Errorf("%s got %s, which %s has, on the same port", s.UID, a, o.UID)
 			}
 		}
@@ -498,7 +498,7 @@ func (m *model) waits(c *config.Config, s cluster.Service, users map[netip.Addr]
 		return
 	}
 	for _, p := range c.Pools {
-		if !p.AutoAssign || !p.Serves(s.Namespace, s.Labels) {
+		if !p.AutoAssign || !p.Serves(&s) {
 			continue
 		}
 		for a := range p.Addrs(cluster.IPv4) {

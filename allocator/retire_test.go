@@ -1,9 +1,12 @@
 package allocator
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/internal/config"
@@ -98,5 +101,35 @@ func TestAddressesOfARemovedRangeAreReleasedOnRequest(t *testing.T) {
 		want(t, w, "a 10.99.16.0 Allocated", "b 10.99.16.1 Allocated")
 		w.configure(pool("10.99.16.1-10.99.16.1", "10.99.32.0/29") + "onRemoval: release\n")
 		want(t, w, "a 10.99.32.0 Allocated", "b 10.99.16.1 Allocated")
+	})
+}
+
+// Whoever moves keeps the old address, and speakers announce it, until the status says
+// the new one: the write may fail.
+func TestARetiredAddressStaysWhileItsServiceMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(pool("10.99.16.0/29"))
+		w.create("a")
+		_, stop := w.lead(t)
+		defer func() { stop() }()
+		want(t, w, "a 10.99.16.0 Allocated")
+		w.configure(pool("10.99.32.0/29"))
+		want(t, w, "a 10.99.16.0 AddressRetired")
+
+		w.set(func() { w.write = func(context.Context, string) error { return errors.New("etcd is full") } })
+		w.edit(func(all *[]cluster.Service) {
+			(*all)[0].Annotations = map[string]string{cluster.AnnotationAddresses: "10.99.32.5"}
+		})
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if got := retired(t, w); got != "public 10.99.16.0/32" {
+			t.Errorf("retired while the write fails: %q", got)
+		}
+		w.set(func() { w.write = nil })
+		time.Sleep(time.Minute)
+		want(t, w, "a 10.99.32.5 Allocated")
+		if got := retired(t, w); got != "" {
+			t.Errorf("retired: %q", got)
+		}
 	})
 }

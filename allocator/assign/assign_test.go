@@ -343,6 +343,23 @@ func TestRequests(t *testing.T) {
 			a/1 AddressNotInPool
 			a/2 PoolNotForService
 		`},
+		{"for a pool by the labels of namespaces", `
+			pool p 192.0.2.0/29 team=red
+			pool q 198.51.100.0/29 team=red namespaces=c
+			svc a/1 ips=192.0.2.1 team=red
+			svc b/2 ips=192.0.2.2 team=blue
+			svc c/3 ips=192.0.2.3
+			svc c/4 ips=198.51.100.1 team=blue
+			svc d/5 pool=q team=red
+			svc d/6 team=blue
+		`, `
+			a/1 192.0.2.1 Allocated
+			b/2 PoolNotForService
+			c/3 PoolNotForService
+			c/4 198.51.100.1 Allocated
+			d/5 198.51.100.0 Allocated
+			d/6 NoPool
+		`},
 		{"that make no sense", `
 			pool p 192.0.2.0/29 2001:db8::/126
 			pool q 198.51.100.0/30

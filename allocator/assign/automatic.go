@@ -86,9 +86,9 @@ func (a *allocation) poolOfOther(c *claim, f cluster.Family, picks *[2]netip.Add
 // for that very address.
 func (c *claim) mayHave(p *pool) bool {
 	if c.request.pool == "" {
-		return p.AutoAssign && p.Serves(c.svc.Namespace, c.svc.Labels)
+		return p.AutoAssign && p.Serves(c.svc)
 	}
-	return p.Name == c.request.pool && p.Serves(c.svc.Namespace, c.svc.Labels)
+	return p.Name == c.request.pool && p.Serves(c.svc)
 }
 
 // whyNone tells why there is no address of a family for a claim.
@@ -102,7 +102,7 @@ func (a *allocation) whyNone(c *claim, f cluster.Family) fault {
 		case s == nil:
 		case !p.AutoAssign:
 			others = append(others, p.Name+" has autoAssign: false")
-		case !p.Serves(c.svc.Namespace, c.svc.Labels):
+		case !p.Serves(c.svc):
 			others = append(others, p.Name+" is not for this namespace or these labels")
 		default:
 			full = append(full, p.fullness(s))
@@ -122,7 +122,7 @@ func (a *allocation) whyNoneInPool(c *claim, f cluster.Family) fault {
 	switch {
 	case p == nil:
 		return fault{PoolNotFound, fmt.Sprintf("there is no pool %s (there are: %s)", cluster.Word(c.request.pool), a.pools.names())}
-	case !p.Serves(c.svc.Namespace, c.svc.Labels):
+	case !p.Serves(c.svc):
 		return fault{PoolNotForService, fmt.Sprintf("pool %s is not for this namespace or these labels", p.Name)}
 	case p.shelves[familyIndex(f)] == nil:
 		return fault{NoPool, fmt.Sprintf("pool %s has no %s addresses", p.Name, f)}

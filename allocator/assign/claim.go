@@ -95,7 +95,7 @@ func (a *allocation) held(c *claim, s *slot) netip.Addr {
 // gives tells whether a pool could give the Service the address.
 func (a *allocation) gives(addr netip.Addr, c *claim) bool {
 	p := a.pools.of(addr)
-	return p != nil && p.Serves(c.svc.Namespace, c.svc.Labels) && !p.IsRetired(addr)
+	return p != nil && p.Serves(c.svc) && !p.IsRetired(addr)
 }
 
 // empty tells whether the Service has no address at all.

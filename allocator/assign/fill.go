@@ -86,7 +86,7 @@ func (a *allocation) explicit(c *claim, want netip.Addr) (netip.Addr, fault) {
 	if name := c.request.pool; name != "" && name != p.Name {
 		return netip.Addr{}, fault{InvalidRequest, fmt.Sprintf("%s is in pool %s, not in pool %s that is asked for as well", want, p.Name, cluster.Word(name))}
 	}
-	if !p.Serves(c.svc.Namespace, c.svc.Labels) {
+	if !p.Serves(c.svc) {
 		return netip.Addr{}, fault{PoolNotForService, fmt.Sprintf("%s is in pool %s, which is not for this namespace or these labels", want, p.Name)}
 	}
 	if p.IsRetired(want) {

@@ -15,7 +15,7 @@ import (
 
 // A case is written as text, one pool or Service a line:
 //
-//	pool public 192.0.2.0/30 2001:db8::/126 priority=1 auto=false buggy across namespaces=a,b app=web
+//	pool public 192.0.2.0/30 2001:db8::/126 priority=1 auto=false buggy across namespaces=a,b team=x app=web
 //	svc a/web at=3 has=192.0.2.1 by=metallb ips=192.0.2.2 pool=public key=k ports=80,udp/53 families=46 policy=Prefer
 //
 // "node n1 192.0.2.9" is a node and its addresses.
@@ -72,6 +72,8 @@ func readPool(t *testing.T, words []string) config.Pool {
 			p.SharingAcross = true
 		case "namespaces":
 			p.Namespaces = strings.Split(value, ",")
+		case "team":
+			p.NamespaceSelector.MatchLabels = map[string]string{"team": value}
 		case "app":
 			p.ServiceSelector.MatchLabels = map[string]string{"app": value}
 		default:
@@ -133,6 +135,7 @@ var serviceWords = map[string]func(*testing.T, *cluster.Service, string){
 	"class":    func(_ *testing.T, s *cluster.Service, v string) { s.Class = v },
 	"type":     func(_ *testing.T, s *cluster.Service, v string) { s.LoadBalancer = v == "LoadBalancer" },
 	"deleting": func(_ *testing.T, s *cluster.Service, _ string) { s.Deleting = true },
+	"team":     func(_ *testing.T, s *cluster.Service, v string) { s.NamespaceLabels = map[string]string{"team": v} },
 	"app":      func(_ *testing.T, s *cluster.Service, v string) { s.Labels = map[string]string{"app": v} },
 	"policy": func(_ *testing.T, s *cluster.Service, v string) {
 		s.FamilyPolicy = cluster.FamilyPolicy(v + "DualStack")

@@ -294,7 +294,7 @@ func TestNobodyWaitsInVain(t *testing.T) {
 				switch p := s.config.PoolOf(slot.want); {
 				case c.fault.reason != "":
 				case slot.want.IsValid() && !slices.Contains(a.Addrs, slot.want):
-					if p != nil && p.Serves(svc.Namespace, svc.Labels) && (c.request.pool == "" || c.request.pool == p.Name) &&
+					if p != nil && p.Serves(&svc) && (c.request.pool == "" || c.request.pool == p.Name) &&
 						!theirs[slot.want] && all(used[slot.want], func(o cluster.Service) bool { return mayShareNew(s, slot.want, svc, o) }) {
 						t.Errorf("%s may have %s", a.Service, slot.want)
 					}

@@ -43,7 +43,8 @@ func Retire(c, inForce *config.Config, services []cluster.Service) (*config.Conf
 	if len(all) == 0 {
 		return c, nil
 	}
-	slices.SortFunc(all, func(x, y Kept) int { return x.Addr.Compare(y.Addr) })
+	slices.SortStableFunc(all, func(x, y Kept) int { return x.Addr.Compare(y.Addr) })
+	all = slices.CompactFunc(all, func(x, y Kept) bool { return x.Addr == y.Addr }) // sharers, and a Service that was given twice
 	if all = keepable(c, inForce, all); len(all) == 0 {
 		return c, nil
 	}

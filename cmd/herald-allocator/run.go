@@ -24,7 +24,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	watcher := kube.NewWatcher(client, kube.WatchOptions{Services: true, Nodes: true, ConfigMap: o.configMap})
+	watcher := kube.NewWatcher(client, kube.WatchOptions{Services: true, Nodes: true, Namespaces: true, ConfigMap: o.configMap})
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	alloc, err := allocator.New(allocator.Options{

@@ -216,7 +216,7 @@ func (c clusterFlags) ask(ctx context.Context, client *kube.Client) (explain.Sav
 	if err := client.MayRead(first, accepted); err != nil {
 		return explain.Saved{}, err
 	}
-	w := kube.NewWatcher(client, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, ConfigMap: accepted})
+	w := kube.NewWatcher(client, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, Namespaces: true, ConfigMap: accepted})
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	failed := make(chan error, 1)

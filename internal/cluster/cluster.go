@@ -76,8 +76,11 @@ type Service struct {
 	LoadBalancer bool   // spec.type is LoadBalancer
 	Class        string // spec.loadBalancerClass; empty when unset
 	Labels       map[string]string
-	Annotations  map[string]string // only those under AnnotationPrefix, and MetalLB's
-	Borrowed     bool              // what Annotations ask of Herald is translated from another controller's
+
+	NamespaceLabels map[string]string // of its Namespace, where Namespaces are watched
+
+	Annotations map[string]string // only those under AnnotationPrefix, and MetalLB's
+	Borrowed    bool              // what Annotations ask of Herald is translated from another controller's
 
 	Families       []Family     // spec.ipFamilies, in order
 	FamilyPolicy   FamilyPolicy // spec.ipFamilyPolicy

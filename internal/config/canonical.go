@@ -105,8 +105,9 @@ func (p Pool) wire() wirePool {
 		Interfaces:        p.Interfaces,
 		ExcludeInterfaces: p.ExcludeInterfaces,
 
-		ServiceSelector: p.ServiceSelector.wire(),
-		NodeSelector:    p.NodeSelector.wire(),
+		NamespaceSelector: p.NamespaceSelector.wire(),
+		ServiceSelector:   p.ServiceSelector.wire(),
+		NodeSelector:      p.NodeSelector.wire(),
 	}
 	if p.SharingAcross {
 		w.Sharing = acrossNamespaces

@@ -74,8 +74,10 @@ type Pool struct {
 	AvoidBuggyIPs bool // default false; true: .0 and .255 of IPv4 are not handed out
 	Priority      int  // default 0; pools with a higher number are tried first
 
-	Namespaces      []string // empty: every namespace
-	ServiceSelector Selector // empty: every Service
+	// Namespaces, by name or by label: one of the two is enough. Both empty: every one.
+	Namespaces        []string
+	NamespaceSelector Selector
+	ServiceSelector   Selector // empty: every Service
 
 	SharingAcross bool // default false; true: Services of different namespaces may share an address
 

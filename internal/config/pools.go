@@ -40,9 +40,14 @@ func (r *poolReader) pool(s spot) Pool {
 		"priority":        func(s spot) { p.Priority = s.priority() },
 		"namespaces":      func(s spot) { p.Namespaces = s.namespaces() },
 		"serviceSelector": func(s spot) { p.ServiceSelector = s.selector() },
-		"sharing":         func(s spot) { p.SharingAcross = s.sharing() },
-		"weights":         func(s spot) { p.Weights = s.autoOrOff() },
-		"flowRescue":      func(s spot) { p.FlowRescue = s.autoOrOff() },
+		"namespaceSelector": func(s spot) {
+			if p.NamespaceSelector = s.selector(); p.NamespaceSelector.empty() {
+				s.fault("empty; leave it out to serve every namespace")
+			}
+		},
+		"sharing":    func(s spot) { p.SharingAcross = s.sharing() },
+		"weights":    func(s spot) { p.Weights = s.autoOrOff() },
+		"flowRescue": func(s spot) { p.FlowRescue = s.autoOrOff() },
 
 		"announce":          func(s spot) { p.BGP, p.L2 = s.announce() },
 		"interfaces":        func(s spot) { layer2 = append(layer2, s); p.Interfaces = s.interfaces() },

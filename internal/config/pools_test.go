@@ -78,9 +78,12 @@ func TestPoolFaults(t *testing.T) {
 		"namespaces: [a, b]":        nil,
 		"serviceSelector: {}":       nil,
 
+		"namespaceSelector: {matchLabels: {team: a}}": nil,
+		"namespaceSelector: {}":                       {`pools[0].namespaceSelector: empty; leave it out to serve every namespace`},
+
 		"rangess: []":             {`pools[0].rangess: unknown key; did you mean ranges?`},
 		"auto-assign: true":       {`pools[0].auto-assign: unknown key; did you mean autoAssign?`},
-		"protocol: bgp":           {`pools[0].protocol: unknown key; known here are announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaces, nodeSelector, priority, ranges, retired, serviceSelector, sharing, weights`},
+		"protocol: bgp":           {`pools[0].protocol: unknown key; known here are announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaceSelector, namespaces, nodeSelector, priority, ranges, retired, serviceSelector, sharing, weights`},
 		"name: b":                 {`pools[0].name: duplicate key; it is on line 3 already`},
 		"ipFamily: IPv6":          {`pools[0].ranges[0]: "192.0.2.0/24": is IPv4, but the pool's ipFamily is IPv6; move it to another pool or leave ipFamily out`},
 		"ipFamily: ipv4":          {`pools[0].ipFamily: "ipv4": write IPv4 or IPv6`},

@@ -89,6 +89,7 @@ func randomPool(r *rand.Rand, i int) Pool {
 		p.Ranges = append(p.Ranges, prefixRange(netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::/%d", i, 48+r.Intn(81)))))
 	}
 	p.Namespaces = append(p.Namespaces, []string{"team-a", "1", "true"}[:r.Intn(4)]...)
+	p.NamespaceSelector = randomSelector(r)
 	p.ServiceSelector = randomSelector(r)
 	p.L2 = coin(r)
 	p.BGP = !p.L2 || coin(r)

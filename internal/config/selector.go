@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/heraldlb/herald/internal/cluster"
 )
 
 // The operators of matchExpressions.
@@ -120,13 +122,17 @@ func (r Requirement) matches(labels map[string]string) bool {
 	return false
 }
 
-// Serves tells whether the pool is meant for a Service in this namespace with
-// these labels.
-func (p Pool) Serves(namespace string, labels map[string]string) bool {
-	if len(p.Namespaces) > 0 && !slices.Contains(p.Namespaces, namespace) {
-		return false
-	}
-	return p.ServiceSelector.Matches(labels)
+// Serves tells whether the pool is meant for a Service.
+func (p Pool) Serves(s *cluster.Service) bool {
+	return p.servesNamespace(s) && p.ServiceSelector.Matches(s.Labels)
+}
+
+// servesNamespace: by name or by label, whichever there is.
+func (p Pool) servesNamespace(s *cluster.Service) bool {
+	byLabel := !p.NamespaceSelector.empty()
+	return len(p.Namespaces) == 0 && !byLabel ||
+		slices.Contains(p.Namespaces, s.Namespace) ||
+		byLabel && p.NamespaceSelector.Matches(s.NamespaceLabels)
 }
 
 func (s Selector) empty() bool { return len(s.MatchLabels) == 0 && len(s.MatchExpressions) == 0 }

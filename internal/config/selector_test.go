@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"testing"
+
+	"github.com/heraldlb/herald/internal/cluster"
 )
 
 func TestSelectorMatches(t *testing.T) {
@@ -54,6 +56,12 @@ func TestPoolServes(t *testing.T) {
 		{"anyone", "", "default", "", true},
 		{"its namespace", "namespaces: [a, b]", "b", "", true},
 		{"another namespace", "namespaces: [a, b]", "c", "", false},
+		{"its namespace's label", "namespaceSelector: {matchLabels: {of: b}}", "b", "", true},
+		{"another namespace's label", "namespaceSelector: {matchLabels: {of: b}}", "c", "of=b", false},
+		{"by name, not by label", "namespaces: [a]\n  namespaceSelector: {matchLabels: {of: b}}", "a", "", true},
+		{"by label, not by name", "namespaces: [a]\n  namespaceSelector: {matchLabels: {of: b}}", "b", "", true},
+		{"neither", "namespaces: [a]\n  namespaceSelector: {matchLabels: {of: b}}", "c", "", false},
+		{"its namespace's label, and another of its own", "namespaceSelector: {matchLabels: {of: b}}\n  serviceSelector: {matchLabels: {app: web}}", "b", "app=api", false},
 		{"its label", "serviceSelector: {matchLabels: {app: web}}", "c", "app=web", true},
 		{"another label", "serviceSelector: {matchLabels: {app: web}}", "c", "app=api", false},
 		{"both", "namespaces: [a]\n  serviceSelector: {matchLabels: {app: web}}", "a", "app=web", true},
@@ -61,7 +69,8 @@ func TestPoolServes(t *testing.T) {
 		{"namespace without label", "namespaces: [a]\n  serviceSelector: {matchLabels: {app: web}}", "a", "", false},
 	} {
 		p := mustParse(t, pool+"  "+row.pool).Pools[0]
-		if got := p.Serves(row.namespace, labels(row.labels)); got != row.want {
+		s := &cluster.Service{Namespace: row.namespace, Labels: labels(row.labels), NamespaceLabels: map[string]string{"of": row.namespace}}
+		if got := p.Serves(s); got != row.want {
 			t.Errorf("%s: got %v", row.desc, got)
 		}
 	}

@@ -21,14 +21,17 @@ type (
 		Nodes wireNodes `yaml:"nodes"`
 	}
 	wirePool struct {
-		Name            string        `yaml:"name"`
-		Ranges          []string      `yaml:"ranges,omitempty"`
-		Retired         []string      `yaml:"retired,omitempty"`
-		IPFamily        string        `yaml:"ipFamily,omitempty"`
-		AutoAssign      bool          `yaml:"autoAssign"`
-		AvoidBuggyIPs   bool          `yaml:"avoidBuggyIPs"`
-		Priority        int           `yaml:"priority"`
-		Namespaces      []string      `yaml:"namespaces,omitempty"`
+		Name          string   `yaml:"name"`
+		Ranges        []string `yaml:"ranges,omitempty"`
+		Retired       []string `yaml:"retired,omitempty"`
+		IPFamily      string   `yaml:"ipFamily,omitempty"`
+		AutoAssign    bool     `yaml:"autoAssign"`
+		AvoidBuggyIPs bool     `yaml:"avoidBuggyIPs"`
+		Priority      int      `yaml:"priority"`
+		Namespaces    []string `yaml:"namespaces,omitempty"`
+
+		NamespaceSelector *wireSelector `yaml:"namespaceSelector,omitempty"`
+
 		ServiceSelector *wireSelector `yaml:"serviceSelector,omitempty"`
 		Sharing         string        `yaml:"sharing"`
 		Weights         string        `yaml:"weights"`

@@ -24,8 +24,8 @@ type Status struct {
 	now      time.Time
 	accepted *config.Config // nil: none yet
 	hash     string
-	missing  bool     // there is no newest configuration
-	refused  []string // what is wrong with it; empty: nothing
+	missing  bool              // there is no newest configuration
+	refused  []string          // what is wrong with it; empty: nothing
 	services []cluster.Service // that are Herald's
 	pools    []assign.PoolUsage
 }

@@ -22,6 +22,11 @@ type service struct {
 	condition  metav1.Condition // ours, as it is; zero when absent
 }
 
+// toLabels is what is kept of a Namespace.
+func toLabels(obj any) map[string]string {
+	return obj.(*corev1.Namespace).Labels
+}
+
 func toService(obj any) service {
 	s := obj.(*corev1.Service)
 	out := service{

@@ -23,6 +23,7 @@ func (c *Client) MayRead(ctx context.Context, configMap string) error {
 	}{
 		{"services", func() error { _, err := c.api.CoreV1().Services("").List(ctx, one); return err }},
 		{"endpointslices.discovery.k8s.io", func() error { _, err := c.api.DiscoveryV1().EndpointSlices("").List(ctx, one); return err }},
+		{"namespaces", func() error { _, err := c.api.CoreV1().Namespaces().List(ctx, one); return err }},
 		{"nodes", func() error { _, err := c.api.CoreV1().Nodes().List(ctx, one); return err }},
 		{"the ConfigMap " + configMap + " in " + c.namespace, func() error {
 			_, err := c.api.CoreV1().ConfigMaps(c.namespace).List(ctx, named)

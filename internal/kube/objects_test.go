@@ -32,7 +32,7 @@ func TestRightsOfAViewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "you have no right to list services, endpointslices.discovery.k8s.io, nodes, the ConfigMap herald-accepted in herald-system;" +
+	const want = "you have no right to list services, endpointslices.discovery.k8s.io, namespaces, nodes, the ConfigMap herald-accepted in herald-system;" +
 		" the roles herald-viewer of Herald's manifests give it"
 	if err := c.MayRead(t.Context(), "herald-accepted"); err == nil || err.Error() != want {
 		t.Errorf("without a right: %v, want %s", err, want)
@@ -41,7 +41,7 @@ func TestRightsOfAViewer(t *testing.T) {
 	s.Kubectl(t, "create", "clusterrolebinding", ns, "--clusterrole=herald-viewer", account)
 	s.Kubectl(t, "-n", "herald-system", "create", "rolebinding", ns, "--role=herald-viewer", account)
 	kubetest.Eventually(t, 5*time.Second, "the rights count", func() bool { return c.MayRead(t.Context(), "herald-accepted") == nil })
-	watch(t, c, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, ConfigMap: "herald-accepted"})
+	watch(t, c, kube.WatchOptions{Services: true, EndpointSlices: true, Nodes: true, Namespaces: true, ConfigMap: "herald-accepted"})
 	if _, err := c.Pods(t.Context(), "app.kubernetes.io/name=herald"); err != nil {
 		t.Error(err)
 	}

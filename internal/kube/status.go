@@ -116,7 +116,7 @@ func (w *Watcher) version(svc cluster.Service) (string, error) {
 		return "", nil
 	}
 	r, ok := w.services.rows[svc.Key()]
-	if svc.Endpoints = nil; !ok || !reflect.DeepEqual(r.value.Service, svc) {
+	if svc.Endpoints, svc.NamespaceLabels = nil, nil; !ok || !reflect.DeepEqual(r.value.Service, svc) {
 		return "", cluster.ErrGone
 	}
 	return r.version, nil

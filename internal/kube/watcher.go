@@ -20,6 +20,7 @@ type WatchOptions struct {
 	Services       bool
 	EndpointSlices bool   // endpoints of the Services; needs Services
 	Nodes          bool   //
+	Namespaces     bool   // labels of the Services' Namespaces; needs Services
 	ConfigMap      string // name of one ConfigMap in the client's namespace; empty: none
 }
 
@@ -34,6 +35,8 @@ type Watcher struct {
 	slices   *table[slice]
 	nodes    *table[cluster.Node]
 	configs  *table[cluster.ConfigMap]
+
+	namespaces *table[map[string]string] // their labels
 
 	slicesOf map[string]map[string]bool // Service key -> EndpointSlice keys
 	stale    map[string]bool            // Service keys that differ from last
@@ -55,6 +58,7 @@ func NewWatcher(c *Client, o WatchOptions) *Watcher {
 	w.slices = newTable(w, toSlice, w.sliceChanged)
 	w.nodes = newTable(w, toNode, func(string, *cluster.Node, *cluster.Node) { w.aged = true })
 	w.configs = newTable(w, toConfigMap, func(string, *cluster.ConfigMap, *cluster.ConfigMap) {})
+	w.namespaces = newTable(w, toLabels, func(name string, _, _ *map[string]string) { w.namespaceChanged(name) })
 	return w
 }
 
@@ -67,8 +71,8 @@ func newTable[V any](w *Watcher, convert func(any) V, changed func(string, *V, *
 // Run watches until ctx ends. It returns nil then, and has no other reason to
 // return: an API server that is away is waited for.
 func (w *Watcher) Run(ctx context.Context) error {
-	if w.want.EndpointSlices && !w.want.Services {
-		return fmt.Errorf("watch: EndpointSlices without their Services")
+	if (w.want.EndpointSlices || w.want.Namespaces) && !w.want.Services {
+		return fmt.Errorf("watch: EndpointSlices or Namespaces without Services")
 	}
 	var wg sync.WaitGroup
 	for _, r := range w.reflectors() {
@@ -92,6 +96,10 @@ func (w *Watcher) reflectors() []reflector {
 	if w.want.Nodes {
 		all = append(all, w.client.reflect("nodes", &corev1.Node{}, w.nodes,
 			typed(core.Nodes().List, core.Nodes().Watch), w.noteAway))
+	}
+	if w.want.Namespaces {
+		all = append(all, w.client.reflect("namespaces", &corev1.Namespace{}, w.namespaces,
+			typed(core.Namespaces().List, core.Namespaces().Watch), w.noteAway))
 	}
 	if w.want.ConfigMap != "" {
 		maps := core.ConfigMaps(w.client.namespace)
@@ -172,10 +180,21 @@ func (w *Watcher) synced() bool {
 	return (!w.want.Services || w.services.synced) &&
 		(!w.want.EndpointSlices || w.slices.synced) &&
 		(!w.want.Nodes || w.nodes.synced) &&
+		(!w.want.Namespaces || w.namespaces.synced) &&
 		(w.want.ConfigMap == "" || w.configs.synced)
 }
 
 func (w *Watcher) serviceChanged(key string, _, _ *service) { w.stale[key] = true }
+
+// namespaceChanged makes the Services of a namespace stale. That is rare: labels of
+// Namespaces hardly change.
+func (w *Watcher) namespaceChanged(name string) {
+	for key, r := range w.services.rows {
+		if r.value.Namespace == name {
+			w.stale[key] = true
+		}
+	}
+}
 
 func (w *Watcher) sliceChanged(key string, was, is *slice) {
 	if was != nil && was.service != "" {
@@ -209,6 +228,9 @@ func (w *Watcher) sortedServices() []cluster.Service {
 		if r, ok := w.services.rows[key]; ok {
 			s := r.value.Service
 			s.Endpoints = w.endpoints(key)
+			if ns, ok := w.namespaces.rows[s.Namespace]; ok {
+				s.NamespaceLabels = ns.value
+			}
 			next = append(next, s)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,5 +177,33 @@ func createNode(t testing.TB, s *kubetest.Server, name string) {
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	if _, err := s.Admin.CoreV1().Nodes().UpdateStatus(t.Context(), n, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A Service carries the labels of its Namespace, as they are now.
+func TestSnapshotShowsLabelsOfNamespaces(t *testing.T) {
+	s := kubetest.Shared(t)
+	ns := s.Namespace(t)
+	c := newClient(t, s, ns)
+	w := watch(t, c, kube.WatchOptions{Services: true, Namespaces: true})
+	svc := newService(t, s, w, ns, "web")
+	if got := svc.NamespaceLabels["kubernetes.io/metadata.name"]; got != ns {
+		t.Errorf("the namespace's own label is %q in %v", got, svc.NamespaceLabels)
+	}
+	for _, label := range []string{"team=red", "team=blue", "team-"} {
+		s.Kubectl(t, "label", "--overwrite", "namespace", ns, label)
+		_, want, _ := strings.Cut(label, "=")
+		kubetest.Eventually(t, 5*time.Second, label, func() bool {
+			svc, _ := service(t, w, ns, "web")
+			return svc.NamespaceLabels["team"] == want
+		})
+	}
+	// The labels are no part of what a write depends on.
+	svc, _ = service(t, w, ns, "web")
+	if err := w.ApplyStatus(t.Context(), svc, addrs("192.0.2.1"), allocated); err != nil {
+		t.Error(err)
+	}
+	if err := kube.NewWatcher(c, kube.WatchOptions{Namespaces: true}).Run(t.Context()); err == nil {
+		t.Error("Namespaces are watched without Services")
 	}
 }

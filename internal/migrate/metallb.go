@@ -99,18 +99,8 @@ func (m *migration) pools() {
 		}
 		if a := p.spec.ServiceAllocation; a != nil {
 			out.Namespaces = a.Namespaces
-			if len(a.NamespaceSelectors) > 0 {
-				m.note(kind, p.name, "serviceAllocation.namespaceSelectors", "Herald selects namespaces by name alone: write those that it selects into `namespaces`. Until then no Service gets an address of the pool unasked")
-				no := false
-				out.AutoAssign = &no
-			}
-			if s := either(a.ServiceSelectors); len(s) == 1 {
-				out.ServiceSelector = &s[0]
-			} else if len(s) > 1 {
-				m.note(kind, p.name, "serviceAllocation.serviceSelectors", "Herald has one selector for a pool, and these cannot be written as one. Until you choose no Service gets an address of the pool unasked")
-				no := false
-				out.AutoAssign = &no
-			}
+			out.NamespaceSelector = m.one(p.name, "namespaceSelectors", a.NamespaceSelectors, &out)
+			out.ServiceSelector = m.one(p.name, "serviceSelectors", a.ServiceSelectors, &out)
 		}
 		m.announce(p, &out)
 		m.to.Pools = append(m.to.Pools, out)
@@ -118,6 +108,22 @@ func (m *migration) pools() {
 	if len(m.from.pools) == 0 {
 		m.notes = append(m.notes, Note{Object: "IPAddressPool", Text: "there is none, so the configuration has no pool, and Herald refuses it"})
 	}
+}
+
+// one is the selector of a list of which one must match, if the list can be written
+// so. Else the pool is for those who ask for it alone, until a person has chosen.
+func (m *migration) one(name, field string, list []selector, out *pool) *selector {
+	s := either(list)
+	switch len(s) {
+	case 0:
+		return nil
+	case 1:
+		return &s[0]
+	}
+	m.note("IPAddressPool", name, "serviceAllocation."+field, "Herald has one selector there, and these cannot be written as one. Until you choose no Service gets an address of the pool unasked")
+	no := false
+	out.AutoAssign = &no
+	return nil
 }
 
 // priorities turns MetalLB's around. There the least number comes first, 0 comes

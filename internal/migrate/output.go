@@ -20,12 +20,15 @@ type (
 		BGP            *bgp            `yaml:"bgp,omitempty"`
 	}
 	pool struct {
-		Name            string    `yaml:"name"`
-		Ranges          []string  `yaml:"ranges"`
-		AutoAssign      *bool     `yaml:"autoAssign,omitempty"`
-		AvoidBuggyIPs   bool      `yaml:"avoidBuggyIPs,omitempty"`
-		Priority        int       `yaml:"priority,omitempty"`
-		Namespaces      []string  `yaml:"namespaces,omitempty"`
+		Name          string   `yaml:"name"`
+		Ranges        []string `yaml:"ranges"`
+		AutoAssign    *bool    `yaml:"autoAssign,omitempty"`
+		AvoidBuggyIPs bool     `yaml:"avoidBuggyIPs,omitempty"`
+		Priority      int      `yaml:"priority,omitempty"`
+		Namespaces    []string `yaml:"namespaces,omitempty"`
+
+		NamespaceSelector *selector `yaml:"namespaceSelector,omitempty"`
+
 		ServiceSelector *selector `yaml:"serviceSelector,omitempty"`
 		Sharing         string    `yaml:"sharing"`
 		Announce        []string  `yaml:"announce,omitempty,flow"`
