@@ -228,8 +228,12 @@ func (w *Watcher) sortedServices() []cluster.Service {
 		if r, ok := w.services.rows[key]; ok {
 			s := r.value.Service
 			s.Endpoints = w.endpoints(key)
-			if ns, ok := w.namespaces.rows[s.Namespace]; ok {
+			ns, known := w.namespaces.rows[s.Namespace]
+			switch {
+			case known:
 				s.NamespaceLabels = ns.value
+			case w.want.Namespaces && len(s.Ingress) == 0:
+				continue // it would get an address of a pool for others; its Namespace will be heard of
 			}
 			next = append(next, s)
 		}
