@@ -73,8 +73,9 @@ func TestRightsOfAViewer(t *testing.T) {
 	}
 }
 
-// metalLB is a release whose CustomResourceDefinitions are tried.
-const metalLB = "go.universe.tf/metallb@v0.15.2"
+// metalLB is a release whose CustomResourceDefinitions are tried. Those of 0.15 have
+// a BGPPeer that Kubernetes 1.36 refuses: its AS numbers are int32, up to 4294967295.
+const metalLB = "go.universe.tf/metallb@v0.16.2"
 
 // TestMetalLBOnAServer stores the objects that the tests of internal/migrate read on
 // a server with MetalLB's own CustomResourceDefinitions, which must find them valid.

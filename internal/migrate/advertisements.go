@@ -39,12 +39,12 @@ func (a advertisement) special() (n int) {
 
 // plain tells that the routes have neither attributes nor another length.
 func (a advertisement) plain() bool {
-	return a.AggregationLength == 0 && a.AggregationLengthV6 == 0 && len(a.Communities) == 0 && a.LocalPref == 0
+	return a.AggregationLength == 0 && a.AggregationLengthV6 == 0 && len(a.Communities) == 0 && a.LocalPref == 0 && a.Prepend == 0
 }
 
 func (m *migration) advertisement(a object[bgpSpec], aliases map[string]string) {
 	const kind = "BGPAdvertisement"
-	out := advertisement{LocalPref: a.spec.LocalPref}
+	out := advertisement{LocalPref: a.spec.LocalPref, Prepend: a.spec.ASPathPrepend}
 	if n := a.spec.AggregationLength; n != nil && *n != 32 {
 		out.AggregationLength = *n
 	}
@@ -105,7 +105,7 @@ func (m *migration) clashes() {
 	for i, a := range m.from.bgp {
 		for _, b := range m.from.bgp[i+1:] {
 			if m.sharePool(a, b) && sharePeer(a, b) && length(a.spec.AggregationLength, 32) == length(b.spec.AggregationLength, 32) &&
-				(!slices.Equal(a.spec.Communities, b.spec.Communities) || a.spec.LocalPref != b.spec.LocalPref) {
+				(!slices.Equal(a.spec.Communities, b.spec.Communities) || a.spec.LocalPref != b.spec.LocalPref || a.spec.ASPathPrepend != b.spec.ASPathPrepend) {
 				m.note("BGPAdvertisement", b.name, "", fmt.Sprintf("it and %s announce some of the same addresses to some of the same peers, with different attributes: in Herald the first of `advertisements` that selects an address counts, and nothing is joined", a.name))
 			}
 		}

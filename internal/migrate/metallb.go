@@ -178,6 +178,12 @@ func (m *migration) announce(p object[poolSpec], out *pool) {
 			continue
 		}
 		l2 = append(l2, a.name)
+		if len(a.spec.ServiceSelectors) > 0 {
+			m.note("L2Advertisement", a.name, "serviceSelectors", "Herald answers for all addresses of a pool: put the other Services' into another pool than "+out.Name)
+		}
+		if len(a.spec.Preferred) > 0 {
+			m.note("L2Advertisement", a.name, "preferredNodeSelectors", "Herald spreads the addresses of "+out.Name+" over all nodes that may own them")
+		}
 		all = all || len(a.spec.NodeSelectors) == 0
 		nodes = append(nodes, a.spec.NodeSelectors...)
 		everywhere = everywhere || len(a.spec.Interfaces) == 0
@@ -299,8 +305,8 @@ func (m *migration) peer(p object[peerSpec], ourASN uint32) {
 	default:
 		out.ASN = number(s.ASN)
 	}
-	if s.MyASN != ourASN {
-		out.LocalASN = s.MyASN
+	if own := cmp.Or(s.LocalASN, s.MyASN); own != ourASN {
+		out.LocalASN = own
 	}
 	if s.Port != 179 {
 		out.Port = s.Port

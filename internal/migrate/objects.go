@@ -69,6 +69,7 @@ type (
 		MyASN                  uint32     `json:"myASN"`
 		ASN                    uint32     `json:"peerASN"`
 		DynamicASN             string     `json:"dynamicASN"`
+		LocalASN               uint32     `json:"localASN"`
 		Address                string     `json:"peerAddress"`
 		Interface              string     `json:"interface"`
 		SourceAddress          string     `json:"sourceAddress"`
@@ -96,12 +97,14 @@ type (
 		AggregationLength   *int     `json:"aggregationLength"`
 		AggregationLengthV6 *int     `json:"aggregationLengthV6"`
 		LocalPref           uint32   `json:"localPref"`
+		ASPathPrepend       int      `json:"asPathPrepend"`
 		Communities         []string `json:"communities"`
 		Peers               []string `json:"peers"`
 	}
 	l2Spec struct {
 		selection
-		Interfaces []string `json:"interfaces"`
+		Interfaces []string        `json:"interfaces"`
+		Preferred  json.RawMessage `json:"preferredNodeSelectors"`
 	}
 	// selection is what both kinds of advertisement have.
 	selection struct {

@@ -66,6 +66,7 @@ type (
 		AggregationLengthV6 int       `yaml:"aggregationLengthV6,omitempty"`
 		Communities         []string  `yaml:"communities,omitempty"`
 		LocalPref           uint32    `yaml:"localPref,omitempty"`
+		Prepend             int       `yaml:"prepend,omitempty"`
 	}
 	bgp struct {
 		ASN       uint32     `yaml:"asn,omitempty"`
