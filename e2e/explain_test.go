@@ -95,7 +95,7 @@ func statusSays(t *testing.T, atMost time.Duration, words ...string) (text strin
 			return err
 		}
 		if problems := !strings.Contains(text, "\nproblems: 0\n"); problems != (err != nil) {
-			return fmt.Errorf("it ended with %v, and printed\n%s", err, out)
+			return fmt.Errorf("it ended with 1: %t, and printed\n%s", err != nil, out)
 		}
 		for _, w := range words {
 			if !strings.Contains(text, w) {

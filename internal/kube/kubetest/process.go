@@ -88,6 +88,22 @@ func (p *Process) Signal(sig syscall.Signal) {
 	_ = p.cmd.Process.Signal(sig)
 }
 
+// stopped tells whether SIGSTOP has reached all threads.
+func (p *Process) stopped() bool {
+	stats, err := filepath.Glob("/proc/" + strconv.Itoa(p.Pid()) + "/task/*/stat")
+	if err != nil || len(stats) == 0 {
+		return false
+	}
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		// The state follows the name, which is in parentheses and may hold anything.
+		if i := strings.LastIndexByte(string(b), ')'); err != nil || i < 0 || !strings.HasPrefix(string(b[i:]), ") T") {
+			return false
+		}
+	}
+	return true
+}
+
 // Kill ends the process without asking, and returns when it is gone.
 func (p *Process) Kill() {
 	if p == nil || p.cmd.Process == nil {

@@ -157,6 +157,9 @@ func (s *Server) KillAPI() { s.api.Kill() }
 // a host that hangs would; thaw undoes it.
 func (s *Server) FreezeAPI() (thaw func()) {
 	s.api.Signal(syscall.SIGSTOP)
+	for end := time.Now().Add(time.Second); !s.api.stopped() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond) // a thread on another processor goes on for a moment
+	}
 	return func() { s.api.Signal(syscall.SIGCONT) }
 }
 
