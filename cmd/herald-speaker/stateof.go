@@ -10,6 +10,10 @@ import (
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
+// troubles stands for no Service and for what is wrong with any: heraldctl status
+// asks so, for which the state of a large cluster would be too large.
+const troubles = "-"
+
 // about leaves in a state only what has to do with one Service, given as
 // namespace/name, and with those that share its addresses. The node, its peers and
 // links stay as they are. Empty: all stays.
@@ -44,11 +48,13 @@ func (st state) about(service string) state {
 		}
 	}
 	st.Holds = holds
-	st.Forwarding.Pending = ofServices(st.Forwarding.Pending, sharers)
-	st.Forwarding.Outdated = ofServices(st.Forwarding.Outdated, sharers)
+	if service != troubles {
+		st.Forwarding.Pending = ofServices(st.Forwarding.Pending, sharers)
+		st.Forwarding.Outdated = ofServices(st.Forwarding.Outdated, sharers)
+		st.Flows.Warnings = only(st.Flows.Warnings, func(w share.Warning) bool { return !w.Addr.IsValid() || addrs[w.Addr] })
+	}
 	st.Forwarding.Weights = ofServices(st.Forwarding.Weights, sharers)
 	st.Flows.Addresses = only(st.Flows.Addresses, func(a share.Address) bool { return addrs[a.Addr] })
-	st.Flows.Warnings = only(st.Flows.Warnings, func(w share.Warning) bool { return !w.Addr.IsValid() || addrs[w.Addr] })
 	st.Flows.Verdicts = only(st.Flows.Verdicts, func(v share.Verdict) bool { return addrs[v.Addr] })
 	return st
 }

@@ -42,6 +42,13 @@ func TestAStateAboutOneService(t *testing.T) {
 	if of(st) != all || of(st.about("")) != all {
 		t.Errorf("the state itself has changed: %+v, and without a Service it is %+v", of(st), of(st.about("")))
 	}
+	st.Flows.Warnings = []share.Warning{{Addr: a}, {}}
+	if wrong := st.about("-"); of(wrong) != (counts{sessions: 1, pending: 2, outdated: 2}) || len(wrong.Flows.Warnings) != 2 {
+		t.Errorf("what is wrong: %+v, %d warnings", of(wrong), len(wrong.Flows.Warnings))
+	}
+	if n := len(st.about("default/none").Flows.Warnings); n != 1 {
+		t.Errorf("%d warnings about a Service that is not there, want that of a peer", n)
+	}
 	if none := of(st.about("default/none")); none != (counts{sessions: 1}) {
 		t.Errorf("about a Service that is not there: %+v", none)
 	}

@@ -66,8 +66,7 @@ func runStatus(ctx context.Context, std streams, args []string) error {
 	for _, n := range saved.Cluster.Nodes {
 		nodes = append(nodes, n.Name)
 	}
-	// No Service has this name: of each node all is wanted but its addresses.
-	answers := askAll(ctx, client, nodes, "-/-", answerTime)
+	answers := askAll(ctx, client, nodes, "-", answerTime) // what is wrong, and no addresses
 	s, err := explain.NewStatus(saved, answers, written, missing, time.Now())
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package sessions
 import (
 	"context"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +55,14 @@ func TestANodeWhoseKubeProxyIsDeadServesNothingThatHasChanged(t *testing.T) {
 		}
 		return err
 	}))
+	bin, err := lab.BinDir()
+	must(t, err)
+	out, _ := exec.CommandContext(ctx, filepath.Join(bin, "heraldctl"), "status", "--kubeconfig", herald.Kubeconfig()).CombinedOutput() // there are problems
+	for _, want := range []string{"\n  n1: kube-proxy does not answer any more\n", "\n  n1: kube-proxy: default/dead-a IPv4: "} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
 	got := during(t, changed[0], 5*time.Second, func() {})
 	got.wantNothingLost(t)
 

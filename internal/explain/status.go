@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -87,11 +88,7 @@ func (s *Status) Problems() (lines []string) {
 		say("there is no ConfigMap herald with a key %s: the last configuration that was accepted stays in force, if there is one", config.ConfigMapKey)
 	}
 	if n := len(s.refused); n > 0 {
-		more := ""
-		if n > 1 {
-			more = fmt.Sprintf(", and %d more", n-1)
-		}
-		say("the newest configuration is refused: %s%s; heraldctl check names all", s.refused[0], more)
+		say("the newest configuration is refused: %s%s; heraldctl check names all", s.refused[0], andMore(n))
 	}
 	for _, a := range s.answers {
 		for _, p := range s.ofNode(a) {
@@ -141,7 +138,7 @@ func (s *Status) ofNode(a Answer) (lines []string) {
 	}
 	for _, of := range []map[string]string{st.Forwarding.Pending, st.Forwarding.Outdated} {
 		if n := len(of); n > 0 {
-			first := slices.Min(keysOf(of))
+			first := slices.Sorted(maps.Keys(of))[0]
 			say("kube-proxy: %s: %s%s", first, of[first], andMore(n))
 		}
 	}
@@ -171,13 +168,6 @@ func andMore(n int) string {
 		return ""
 	}
 	return fmt.Sprintf(", and %d more", n-1)
-}
-
-func keysOf(m map[string]string) (keys []string) {
-	for k := range m {
-		keys = append(keys, k)
-	}
-	return keys
 }
 
 func (p Peer) title() string {
