@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -23,22 +24,23 @@ func TestASilentLink(t *testing.T) {
 	for _, tt := range []struct {
 		desc, config string
 		router       []string
+		detection    time.Duration // of BFD
 		most         time.Duration
 	}{
-		{"BFD 300 ms x 3", config, nil, time.Second},
+		{"BFD 300 ms x 3", config, nil, 900 * time.Millisecond, time.Second},
 		{"BFD 50 ms x 3", fast, []string{
 			"bfd", "profile fast", "receive-interval 50", "transmit-interval 50", "detect-multiplier 3", "exit", "exit",
 			"router bgp 64512", "neighbor nodes bfd profile fast",
-		}, 350 * time.Millisecond},
-		{"hold time 3 s", hold, []string{"router bgp 64512", "no neighbor nodes bfd profile fast", "no neighbor nodes bfd"}, 3 * time.Second},
+		}, 150 * time.Millisecond, 350 * time.Millisecond},
+		{"hold time 3 s", hold, []string{"router bgp 64512", "no neighbor nodes bfd profile fast", "no neighbor nodes bfd"}, 0, 3 * time.Second},
 	} {
 		t.Run(tt.desc, func(t *testing.T) {
 			routerConfig(t, tt.router...)
 			reconfigure(t, tt.config, a)
 			var outages, returns []time.Duration
 			for range stage.Rounds() {
-				if strings.HasPrefix(tt.desc, "BFD") {
-					waitBFD(t) // it begins a while after the session is up
+				if tt.detection > 0 {
+					waitBFD(t, tt.detection)
 				}
 				out, back := silence(t, a, "n2", stage.Bound(tt.most))
 				outages, returns = append(outages, out), append(returns, back)
@@ -57,7 +59,7 @@ func TestASilentLink(t *testing.T) {
 	}
 	routerConfig(t, "router bgp 64512", "neighbor nodes bfd")
 	reconfigure(t, config, a)
-	waitBFD(t)
+	waitBFD(t, 900*time.Millisecond)
 }
 
 // silence cuts a node off, and returns for how long new connections were lost,
@@ -101,13 +103,36 @@ func reconfigure(t *testing.T, text string, a netip.Addr) {
 	waitServed(t, a, equal)
 }
 
-func waitBFD(t *testing.T) {
+// waitBFD waits until the router has a session with each node, and has agreed on the
+// detection time: a session begins a while after BGP's is up, and new intervals hold
+// only after a poll (RFC 5880 section 6.8.3).
+func waitBFD(t *testing.T, detection time.Duration) {
 	t.Helper()
 	must(t, stage.Wait(t.Context(), 30*time.Second, func() error {
-		out, err := herald.Vtysh(t.Context(), "show bfd peers brief")
-		if n := strings.Count(out, " up"); err == nil && n < 3 {
-			err = fmt.Errorf("%d BFD sessions are up, want 3:\n%s", n, out)
+		out, err := herald.Vtysh(t.Context(), "show bfd peers json")
+		if err != nil {
+			return err
 		}
-		return err
+		var sessions []struct {
+			Peer     string `json:"peer"`
+			Status   string `json:"status"`
+			Receive  int    `json:"receive-interval"` // ms
+			Transmit int    `json:"remote-transmit-interval"`
+			Times    int    `json:"remote-detect-multiplier"`
+		}
+		if err := json.Unmarshal([]byte(out), &sessions); err != nil {
+			return fmt.Errorf("%w in %s", err, out)
+		}
+		n := 0
+		for _, s := range sessions {
+			agreed := time.Duration(s.Times*max(s.Receive, s.Transmit)) * time.Millisecond
+			if s.Status == "up" && agreed == detection {
+				n++
+			}
+		}
+		if n < 3 {
+			return fmt.Errorf("%d BFD sessions are up with a detection time of %s, want 3:\n%+v", n, detection, sessions)
+		}
+		return nil
 	}))
 }
