@@ -127,6 +127,7 @@ type term struct {
 	Options
 	judge   *judge
 	writes  *writes
+	left    quarantine
 	publish func(*State)
 	took    time.Duration // by the last comparison
 	state   *State        // as published last; nobody changes it
@@ -191,7 +192,8 @@ func (t *term) step(ctx context.Context) (retry time.Time) {
 	begin := time.Now()
 	services := t.writes.overlay(snap.Services)
 	retry = t.judge.look(ctx, t.judge.scope().Own(services), t.judge.scope().Own(snap.Services), snap.Nodes)
-	result := assign.Compute(t.judge.config, t.judge.scope().Own(services), snap.Nodes)
+	result := assign.Compute(t.judge.config, t.judge.scope().Own(services), snap.Nodes,
+		t.left.look(t.judge.config, begin, services, snap.Services))
 	t.writes.want(snap.Services, t.writes.explain(t.judge.explain(result.Assignments)))
 	t.took = time.Since(begin)
 	t.report(result)

@@ -47,6 +47,11 @@ func FuzzModel(f *testing.F) {
 	})
 }
 
+// longestWrite is more than a write takes in the model.
+const longestWrite = 7 * time.Second
+
+var forever = time.Unix(1<<40, 0)
+
 type model struct {
 	*world
 	t    *testing.T
@@ -64,6 +69,9 @@ type model struct {
 
 	trouble int // how many of 8 writes go wrong
 	slow    bool
+
+	hidden map[string]time.Time // until when a leader may not know what a user or another controller did to a Service
+
 	undone  map[netip.Addr]bool // what others took from a status; its Service has a right to it
 	excused map[string]bool     // UIDs of those that a leader wrote which did not lead any more
 }
@@ -71,7 +79,7 @@ type model struct {
 func newModel(t *testing.T, n uint64) *model {
 	m := &model{
 		world: newWorld(""), t: t, r: rand.New(rand.NewPCG(n, 13)),
-		excused: map[string]bool{}, undone: map[netip.Addr]bool{},
+		excused: map[string]bool{}, undone: map[netip.Addr]bool{}, hidden: map[string]time.Time{},
 	}
 	m.write, m.after, m.wrote = m.before, m.lose, m.look
 	_, m.stop = m.lead(t)
@@ -185,6 +193,7 @@ func (m *model) born() {
 				s.Ingress = []netip.Addr{netip.MustParseAddr("203.0.113.1")}
 			}
 		}
+		m.hides(name)
 	}
 	m.note("born %s %v %v %q of %q", name, s.Annotations, s.Ingress, s.Class, s.StatusOf)
 	m.edit(func(all *[]cluster.Service) { *all = append(*all, s) })
@@ -233,8 +242,20 @@ func (m *model) asks() {
 func (m *model) shares() {
 	if s := m.pick(); s != nil {
 		port := uint16(80 + m.intn(3))
+		m.hides(s.UID)
 		m.change(s.UID, fmt.Sprint("has port ", port), func(s *cluster.Service) { s.Ports = []cluster.Port{{Protocol: "TCP", Port: port}} })
 	}
+}
+
+// hides notes that something is not known until the watch shows it, and not to writes
+// that were decided on before.
+func (m *model) hides(uid string) {
+	m.set(func() {
+		m.hidden[uid] = time.Now().Add(longestWrite)
+		if m.lagging {
+			m.hidden[uid] = forever
+		}
+	})
 }
 
 // changesType does to a status what the API server does.
@@ -252,10 +273,10 @@ func (m *model) changesType() {
 func (m *model) edits() {
 	some := func(of ...string) string { return of[m.intn(len(of))] }
 	text := "apiVersion: heraldlb.io/v1\npools:\n- {name: one, ranges: [" + some("192.0.2.0/30", "192.0.2.0/29", "192.0.2.4/30", "192.0.2.1-192.0.2.2") + "]" +
-		some("", ", sharing: acrossNamespaces", ", avoidBuggyIPs: true") + "}\n"
+		some("", ", sharing: acrossNamespaces", ", avoidBuggyIPs: true") + some("", ", quarantine: 0s") + "}\n"
 	if m.intn(3) > 0 {
 		text += "- {name: two, ranges: [" + some("192.0.2.8/30", "192.0.2.9-192.0.2.12") + `, "2001:db8::/126"]` +
-			some("", ", autoAssign: false", ", priority: 1", ", namespaces: [a]") + "}\n"
+			some("", ", autoAssign: false", ", priority: 1", ", namespaces: [a]") + some("", ", quarantine: 0s") + "}\n"
 	}
 	text += some("", "", "", "classless: ignore\n")
 	m.note("configured: %s", text)
@@ -294,6 +315,18 @@ func (m *model) lags() {
 	m.note("the watch lags: %v", !m.lagging)
 	m.set(func() { m.lagging = !m.lagging })
 	m.edit(func(*[]cluster.Service) {})
+	m.shows()
+}
+
+// shows ends what was hidden while the watch lagged.
+func (m *model) shows() {
+	m.set(func() {
+		for uid, until := range m.hidden {
+			if until.Equal(forever) && !m.lagging {
+				m.hidden[uid] = time.Now().Add(longestWrite)
+			}
+		}
+	})
 }
 
 func (m *model) troubles() {
@@ -379,7 +412,7 @@ func (m *model) look(was, is cluster.Service) {
 	if m.stale {
 		m.late, m.excused[is.UID] = time.Now(), true
 	}
-	clear := time.Since(m.late) > 7*time.Second // no write takes longer
+	clear := time.Since(m.late) > longestWrite
 	same := slices.Equal(was.Ingress, is.Ingress) && was.StatusOf == is.StatusOf
 	if clear && was.StatusOf == "" && is.LoadBalancer && asksNothing(is) && is.Condition.Reason != "" {
 		for _, a := range was.Ingress {
@@ -410,7 +443,7 @@ func asksNothing(s cluster.Service) bool {
 func (m *model) once(was, s cluster.Service) {
 	for i := range m.truth {
 		o := &m.truth[i]
-		if o.UID == s.UID || !o.LoadBalancer || o.StatusOf == "rival" {
+		if o.UID == s.UID || !o.LoadBalancer || o.StatusOf == "rival" || time.Now().Before(m.hidden[o.UID]) {
 			continue
 		}
 		for _, a := range s.Ingress {
@@ -433,6 +466,7 @@ func (m *model) heal() {
 	m.note("all is well")
 	m.set(func() { m.trouble, m.slow, m.lagging = 0, false, false })
 	m.edit(func(*[]cluster.Service) {})
+	m.shows()
 	for range 3 {
 		time.Sleep(21 * time.Minute) // a quarrel is over after 15
 		synctest.Wait()

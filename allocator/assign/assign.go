@@ -50,9 +50,11 @@ type PoolUsage struct {
 //
 // each by creation time, then by key. c is nil while no configuration has been
 // accepted; holders keep their addresses then, and nothing is handed out. The
-// addresses of nodes are nobody else's.
-func Compute(c *config.Config, services []cluster.Service, nodes []cluster.Node) Result {
+// addresses of nodes are nobody else's. Those in quarantine, the one that was left
+// first in front, are handed out when no other is free, or to who asks for them.
+func Compute(c *config.Config, services []cluster.Service, nodes []cluster.Node, quarantined []netip.Addr) Result {
 	ledger := newLedger(c, len(services))
+	ledger.pools.quarantine(quarantined)
 	a := allocation{config: c, ledger: ledger, pools: ledger.pools}
 	a.keep(services, nodes)
 	if c != nil {

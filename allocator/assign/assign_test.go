@@ -209,6 +209,33 @@ func TestHolders(t *testing.T) {
 			a/new AddressConflict
 			a/old 192.0.2.0 Allocated
 		`},
+		{"the younger keeps it when the older moves away", `
+			pool p 192.0.2.0/30
+			svc a/new at=2 has=192.0.2.3 key=k ports=81
+			svc a/old at=1 has=192.0.2.3 ips=192.0.2.1
+		`, `
+			a/new 192.0.2.3 Allocated
+			a/old 192.0.2.1 Allocated
+		`},
+		{"and not when somebody asks for it", `
+			pool p 192.0.2.0/30
+			svc a/asks at=3 ips=192.0.2.3
+			svc a/new at=2 has=192.0.2.3
+			svc a/old at=1 has=192.0.2.3 ips=192.0.2.1
+		`, `
+			a/asks 192.0.2.3 Allocated
+			a/new 192.0.2.0 AddressConflict
+			a/old 192.0.2.1 Allocated
+		`},
+		{"nor when it asks for another pool", `
+			pool p 192.0.2.0/30
+			pool q 192.0.2.8/30
+			svc a/new at=2 has=192.0.2.3 pool=q
+			svc a/old at=1 has=192.0.2.3 ips=192.0.2.1
+		`, `
+			a/new 192.0.2.8 AddressConflict
+			a/old 192.0.2.1 Allocated
+		`},
 		{"the younger gets nothing else if it asks for just this one", `
 			pool p 192.0.2.0/30
 			svc a/new at=2 has=192.0.2.0 ips=192.0.2.0

@@ -3,25 +3,46 @@ package assign
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
 // automatic picks an address for each of the slots, or says in the slot why
-// there is none. It prefers, in this order: an address that the Service may
-// share, a pool that has all families, the first pool that has one.
+// there is none. It prefers, in this order: what the Service has and only now
+// can keep, an address that it may share, one that is not in quarantine, a pool that has all families, the first pool
+// that has one.
 func (a *allocation) automatic(c *claim, slots []int, picks *[2]netip.Addr) {
+	slots = a.pickLost(c, slots, picks)
 	slots = a.pickShared(c, slots, picks)
-	if len(slots) == 2 {
-		slots = a.pickPair(c, slots, picks)
+	for _, quarantined := range []bool{false, true} {
+		if len(slots) == 2 {
+			slots = a.pickPair(c, slots, picks, quarantined)
+		}
+		slots = slices.DeleteFunc(slots, func(i int) bool {
+			picks[i] = a.pickOne(c, c.slots[i].family, picks, quarantined)
+			return picks[i].IsValid()
+		})
 	}
 	for _, i := range slots {
-		picks[i] = a.pickOne(c, c.slots[i].family, picks)
-		if !picks[i].IsValid() {
-			c.slots[i].fault = a.whyNone(c, c.slots[i].family)
-		}
+		c.slots[i].fault = a.whyNone(c, c.slots[i].family)
 	}
+}
+
+// pickLost takes an address back that the Service had with an older one, which has
+// moved away since. It returns the slots that are left.
+func (a *allocation) pickLost(c *claim, slots []int, picks *[2]netip.Addr) (rest []int) {
+	for _, i := range slots {
+		s := c.slots[i]
+		s.addr = s.lost
+		if !s.addr.IsValid() || a.open(c, &s) || a.ledger.conflict(s.addr, c) != nil {
+			rest = append(rest, i)
+			continue
+		}
+		picks[i] = s.addr
+	}
+	return rest
 }
 
 // pickShared returns the slots that are left.
@@ -43,9 +64,9 @@ func (a *allocation) pickShared(c *claim, slots []int, picks *[2]netip.Addr) (re
 }
 
 // pickPair takes both addresses out of one pool if there is such a pool.
-func (a *allocation) pickPair(c *claim, slots []int, picks *[2]netip.Addr) (rest []int) {
+func (a *allocation) pickPair(c *claim, slots []int, picks *[2]netip.Addr, quarantined bool) (rest []int) {
 	for _, p := range a.pools.candidates(c) {
-		first, second := p.lowest(c.slots[slots[0]].family), p.lowest(c.slots[slots[1]].family)
+		first, second := p.free(c.slots[slots[0]].family, quarantined), p.free(c.slots[slots[1]].family, quarantined)
 		if first.IsValid() && second.IsValid() && c.mayHave(p) {
 			picks[slots[0]], picks[slots[1]] = first, second
 			return nil
@@ -55,14 +76,14 @@ func (a *allocation) pickPair(c *claim, slots []int, picks *[2]netip.Addr) (rest
 }
 
 // pickOne prefers the pool that the Service's other address is from.
-func (a *allocation) pickOne(c *claim, f cluster.Family, picks *[2]netip.Addr) netip.Addr {
+func (a *allocation) pickOne(c *claim, f cluster.Family, picks *[2]netip.Addr, quarantined bool) netip.Addr {
 	if p := a.poolOfOther(c, f, picks); p != nil && c.mayHave(p) {
-		if addr := p.lowest(f); addr.IsValid() {
+		if addr := p.free(f, quarantined); addr.IsValid() {
 			return addr
 		}
 	}
 	for _, p := range a.pools.candidates(c) {
-		if addr := p.lowest(f); addr.IsValid() && c.mayHave(p) {
+		if addr := p.free(f, quarantined); addr.IsValid() && c.mayHave(p) {
 			return addr
 		}
 	}

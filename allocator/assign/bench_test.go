@@ -50,7 +50,7 @@ func BenchmarkCompute(b *testing.B) {
 		{From: netip.MustParseAddr("192.0.2.0"), To: netip.MustParseAddr("192.0.2.255")},
 	}}}}
 	apply := func(c *config.Config, services []cluster.Service) []cluster.Service {
-		return applied(situation{config: c, services: services}, Compute(c, services, nil)).services
+		return applied(situation{config: c, services: services}, Compute(c, services, nil, nil)).services
 	}
 	for _, c := range []struct {
 		desc     string
@@ -84,7 +84,7 @@ func BenchmarkCompute(b *testing.B) {
 		b.Run(c.desc, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				Compute(c.config, c.services, nil)
+				Compute(c.config, c.services, nil, nil)
 			}
 		})
 	}
@@ -114,7 +114,7 @@ func BenchmarkChained(b *testing.B) {
 			b.Run(fmt.Sprintf("the last one %s, of %d", last, n), func(b *testing.B) {
 				c, services := chained(n, last)
 				for b.Loop() {
-					Compute(c, services, nil)
+					Compute(c, services, nil, nil)
 				}
 			})
 		}
@@ -133,7 +133,7 @@ func TestChainedRequestsAreLinear(t *testing.T) {
 				}
 			}
 			begin := time.Now()
-			result := Compute(c, services, nil)
+			result := Compute(c, services, nil, nil)
 			if took := time.Since(begin); took > 4*time.Second {
 				t.Errorf("the last one %s: %v", last, took)
 			}

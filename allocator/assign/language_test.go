@@ -15,10 +15,11 @@ import (
 
 // A case is written as text, one pool or Service a line:
 //
-//	pool public 192.0.2.0/30 2001:db8::/126 priority=1 auto=false buggy across namespaces=a,b team=x app=web
+//	pool public 192.0.2.0/30 2001:db8::/126 priority=1 auto=false buggy across quarantine namespaces=a,b team=x app=web
 //	svc a/web at=3 has=192.0.2.1 by=metallb ips=192.0.2.2 pool=public key=k ports=80,udp/53 families=46 policy=Prefer
 //
-// "node n1 192.0.2.9" is a node and its addresses.
+// "node n1 192.0.2.9" is a node and its addresses, and "left 192.0.2.3 192.0.2.1" are
+// addresses in quarantine.
 // A line "nothing configured" stands for no configuration at all. at is the
 // creation time in seconds; without it, a Service is as old as its line is high. by is
 // the field manager whose status it is, if it is not Herald.
@@ -26,6 +27,7 @@ type situation struct {
 	config   *config.Config
 	services []cluster.Service
 	nodes    []cluster.Node
+	left     []netip.Addr
 }
 
 func read(t *testing.T, text string) situation {
@@ -41,12 +43,16 @@ func read(t *testing.T, text string) situation {
 			s.services = append(s.services, readService(t, i, words[1:]))
 		case words[0] == "node":
 			s.nodes = append(s.nodes, cluster.Node{Name: words[1], Addrs: addrs(words[2])})
+		case words[0] == "left":
+			for _, w := range words[1:] {
+				s.left = append(s.left, netip.MustParseAddr(w))
+			}
 		case strings.TrimSpace(line) == "removed is released":
 			s.config.ReleaseRemoved = true
 		case strings.TrimSpace(line) == "nothing configured":
 			s.config = nil
 		default:
-			t.Fatalf("line %q: starts with neither pool, svc nor node", line)
+			t.Fatalf("line %q: starts with neither pool, svc, node nor left", line)
 		}
 	}
 	return s
@@ -68,6 +74,8 @@ func readPool(t *testing.T, words []string) config.Pool {
 			p.Retired = append(p.Retired, readRange(t, value))
 		case "l2":
 			p.L2 = true
+		case "quarantine":
+			p.Quarantine = time.Minute
 		case "across":
 			p.SharingAcross = true
 		case "namespaces":
@@ -210,4 +218,4 @@ func long(r Result) string {
 	return b.String()
 }
 
-func compute(s situation) Result { return Compute(s.config, s.services, s.nodes) }
+func compute(s situation) Result { return Compute(s.config, s.services, s.nodes, s.left) }

@@ -60,13 +60,13 @@ func newPool(c *config.Pool, uses map[netip.Addr]*use) *pool {
 	for _, r := range c.Ranges {
 		s := &p.shelves[familyIndex(r.Family())]
 		if *s == nil {
-			*s = &shelf{pool: c, family: r.Family(), uses: uses}
+			*s = newShelf(c, r.Family(), uses)
 		}
 		(*s).ranges = append((*s).ranges, r)
 	}
 	for _, r := range c.Retired {
 		if s := &p.shelves[familyIndex(r.Family())]; *s == nil {
-			*s = &shelf{pool: c, family: r.Family(), uses: uses}
+			*s = newShelf(c, r.Family(), uses)
 		}
 	}
 	return p
@@ -121,10 +121,19 @@ func (ps *pools) freed(a netip.Addr) {
 
 func (p *pool) shelf(a netip.Addr) *shelf { return p.shelves[familyIndex(cluster.FamilyOf(a))] }
 
-// lowest is the lowest address that can be handed out, or the zero Addr.
-func (p *pool) lowest(f cluster.Family) netip.Addr {
+// quarantine keeps addresses for when there are no others.
+func (ps *pools) quarantine(addrs []netip.Addr) {
+	for _, a := range addrs {
+		if p := ps.of(a); p != nil && p.Quarantine > 0 {
+			p.shelf(a).quarantine(a)
+		}
+	}
+}
+
+// free is an address that can be handed out, or the zero Addr.
+func (p *pool) free(f cluster.Family, quarantined bool) netip.Addr {
 	if s := p.shelves[familyIndex(f)]; s != nil {
-		return s.lowest()
+		return s.free(quarantined)
 	}
 	return netip.Addr{}
 }

@@ -48,9 +48,10 @@ func randomText(r *rand.Rand) string {
 	} {
 		if r.IntN(4) > 0 {
 			fmt.Fprintf(&b, "pool p%d %s%s\n", i, ranges, some(r, 4,
-				"priority=1", "priority=-1", "auto=false", "buggy", "namespaces=a", "namespaces=b,c", "app=web", "across"))
+				"priority=1", "priority=-1", "auto=false", "buggy", "namespaces=a", "namespaces=b,c", "app=web", "across", "quarantine"))
 		}
 	}
+	fmt.Fprintf(&b, "left%s\n", some(r, 3, randomAddr(r), randomAddr(r), randomAddr(r), randomAddr(r)))
 	contested := pick(r, "", "by=metallb said=Allocated ")
 	for i := range r.IntN(24) {
 		fmt.Fprintf(&b, "svc %s/s%d at=%d families=%s%s%s%s%s%s\n", pick(r, "a", "b", "c"), i, r.IntN(12),
@@ -184,7 +185,7 @@ func TestOnlyTheYoungerLoses(t *testing.T) {
 
 // applied is the situation after the statuses have been written.
 func applied(s situation, r Result) situation {
-	next := situation{s.config, slices.Clone(s.services), s.nodes}
+	next := situation{s.config, slices.Clone(s.services), s.nodes, s.left}
 	byKey := map[string]Assignment{}
 	for _, a := range r.Assignments {
 		byKey[a.Service] = a
@@ -234,7 +235,7 @@ func TestOnceIsEnough(t *testing.T) {
 		if third := compute(applied(after, second)); !reflect.DeepEqual(second, third) {
 			t.Errorf("the third time:\n%s", long(third))
 		}
-		restarted := Compute(nil, applied(after, second).services, nil)
+		restarted := Compute(nil, applied(after, second).services, nil, nil)
 		for i, a := range restarted.Assignments {
 			if b := second.Assignments[i]; a.Allocated && (!slices.Equal(a.Addrs, b.Addrs) || a.Message != b.Message) {
 				t.Errorf("without a configuration: %+v", a)
@@ -245,7 +246,7 @@ func TestOnceIsEnough(t *testing.T) {
 
 func TestOrderOfInputIsIrrelevant(t *testing.T) {
 	forRandom(t, func(t *testing.T, s situation, r *rand.Rand) {
-		shuffled := situation{s.config, slices.Clone(s.services), s.nodes}
+		shuffled := situation{s.config, slices.Clone(s.services), s.nodes, s.left}
 		r.Shuffle(len(shuffled.services), func(i, j int) {
 			shuffled.services[i], shuffled.services[j] = shuffled.services[j], shuffled.services[i]
 		})

@@ -19,11 +19,18 @@ type shelf struct {
 	used     uint64              // how many addresses of the shelf are in there
 	usedBack uint64              // how many of those are kept back from who does not ask
 
-	// Every address before next in ranges[at:] is in use or kept back, but for
-	// those in gaps, which have been freed since.
+	// Every address before next in ranges[at:] is in use, kept back or in quarantine,
+	// but for those in gaps, which have been freed since.
 	at   int
 	next netip.Addr // invalid: the start of the range
 	gaps []netip.Addr
+
+	quarantined []netip.Addr        // the one that was left first in front
+	inside      map[netip.Addr]bool // those, and the gaps of a pool that has a quarantine
+}
+
+func newShelf(p *config.Pool, f cluster.Family, uses map[netip.Addr]*use) *shelf {
+	return &shelf{pool: p, family: f, uses: uses, inside: map[netip.Addr]bool{}}
 }
 
 // capacity counts an address that is kept back only while somebody who asked
@@ -43,25 +50,47 @@ func (s *shelf) freed(a netip.Addr) {
 		s.usedBack--
 		return
 	}
+	if s.pool.Quarantine > 0 {
+		s.inside[a] = true
+	}
 	if i, found := slices.BinarySearchFunc(s.gaps, a, netip.Addr.Compare); !found {
 		s.gaps = slices.Insert(s.gaps, i, a)
 	}
 }
 
-// lowest is the lowest address that is neither in use nor kept back, or the
-// zero Addr.
-func (s *shelf) lowest() netip.Addr {
-	for len(s.gaps) > 0 {
-		if s.uses[s.gaps[0]] == nil {
-			break
-		}
-		s.gaps = s.gaps[1:]
+// quarantine keeps an address for when there is no other.
+func (s *shelf) quarantine(a netip.Addr) {
+	if s.keepsBack(a) {
+		return
 	}
+	s.quarantined, s.inside[a] = append(s.quarantined, a), true
+}
+
+// free is the lowest address that is neither in use nor kept back, or the zero
+// Addr. One in quarantine, or that would be from now on, is only for who takes that.
+func (s *shelf) free(quarantined bool) netip.Addr {
+	gap := s.firstUnused(&s.gaps)
 	a := s.lowestAhead()
-	if len(s.gaps) > 0 && (!a.IsValid() || s.gaps[0].Less(a)) {
-		return s.gaps[0]
+	switch {
+	case s.pool.Quarantine == 0 && gap.IsValid() && (!a.IsValid() || gap.Less(a)):
+		return gap
+	case a.IsValid() || !quarantined:
+		return a
 	}
-	return a
+	if a = s.firstUnused(&s.quarantined); a.IsValid() {
+		return a
+	}
+	return gap
+}
+
+// firstUnused drops the addresses in front that somebody uses now.
+func (s *shelf) firstUnused(addrs *[]netip.Addr) netip.Addr {
+	for ; len(*addrs) > 0; *addrs = (*addrs)[1:] {
+		if a := (*addrs)[0]; s.uses[a] == nil {
+			return a
+		}
+	}
+	return netip.Addr{}
 }
 
 func (s *shelf) lowestAhead() netip.Addr {
@@ -71,7 +100,7 @@ func (s *shelf) lowestAhead() netip.Addr {
 			s.next = r.From
 		}
 		for ; r.Contains(s.next); s.next = s.next.Next() {
-			if s.uses[s.next] == nil && !s.keepsBack(s.next) {
+			if s.uses[s.next] == nil && !s.keepsBack(s.next) && !s.inside[s.next] {
 				return s.next
 			}
 		}

@@ -109,6 +109,9 @@ func (p Pool) wire() wirePool {
 		ServiceSelector:   p.ServiceSelector.wire(),
 		NodeSelector:      p.NodeSelector.wire(),
 	}
+	if p.Quarantine != defaultQuarantine {
+		w.Quarantine = short(p.Quarantine)
+	}
 	if p.SharingAcross {
 		w.Sharing = acrossNamespaces
 	}

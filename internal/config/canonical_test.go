@@ -110,6 +110,7 @@ func TestDefaults(t *testing.T) {
 			Name:       "public",
 			Ranges:     []Range{{netip.MustParseAddr("192.0.2.0"), netip.MustParseAddr("192.0.2.255")}},
 			AutoAssign: true,
+			Quarantine: 5 * time.Minute,
 			Weights:    true,
 			FlowRescue: true,
 			BGP:        true,

@@ -74,6 +74,10 @@ type Pool struct {
 	AvoidBuggyIPs bool // default false; true: .0 and .255 of IPv4 are not handed out
 	Priority      int  // default 0; pools with a higher number are tried first
 
+	// Quarantine is for how long an address that nobody has any more is handed out only
+	// if no other is free. Default 5 min; 0: none.
+	Quarantine time.Duration
+
 	// Namespaces, by name or by label: one of the two is enough. Both empty: every one.
 	Namespaces        []string
 	NamespaceSelector Selector

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -25,7 +26,7 @@ func (r *poolReader) read(s spot) (pools []Pool) {
 }
 
 func (r *poolReader) pool(s spot) Pool {
-	p := Pool{AutoAssign: true, Weights: true, FlowRescue: true, BGP: true}
+	p := Pool{AutoAssign: true, Quarantine: defaultQuarantine, Weights: true, FlowRescue: true, BGP: true}
 	var layer2 []spot
 	var family string
 	var ranges, retired []rangeAt
@@ -38,6 +39,7 @@ func (r *poolReader) pool(s spot) Pool {
 		"autoAssign":      func(s spot) { s.boolean(&p.AutoAssign) },
 		"avoidBuggyIPs":   func(s spot) { s.boolean(&p.AvoidBuggyIPs) },
 		"priority":        func(s spot) { p.Priority = s.priority() },
+		"quarantine":      func(s spot) { p.Quarantine, _ = s.duration(0, maxQuarantine, time.Second) },
 		"namespaces":      func(s spot) { p.Namespaces = s.namespaces() },
 		"serviceSelector": func(s spot) { p.ServiceSelector = s.selector() },
 		"namespaceSelector": func(s spot) {
@@ -79,6 +81,13 @@ func (r *poolReader) pool(s spot) Pool {
 	slices.SortFunc(p.Retired, compareRanges)
 	return p
 }
+
+const (
+	// A node's conntrack remembers a closed TCP connection for two minutes, and a stream
+	// of UDP for two or three (nf_conntrack_tcp_timeout_time_wait, _udp_timeout_stream).
+	defaultQuarantine = 5 * time.Minute
+	maxQuarantine     = 30 * 24 * time.Hour
+)
 
 func (r *poolReader) refuseOverlaps() { refuseOverlaps(r.ranges) }
 

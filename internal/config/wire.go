@@ -28,6 +28,7 @@ type (
 		AutoAssign    bool     `yaml:"autoAssign"`
 		AvoidBuggyIPs bool     `yaml:"avoidBuggyIPs"`
 		Priority      int      `yaml:"priority"`
+		Quarantine    string   `yaml:"quarantine,omitempty"` // where it is not the default: older speakers do not know it
 		Namespaces    []string `yaml:"namespaces,omitempty"`
 
 		NamespaceSelector *wireSelector `yaml:"namespaceSelector,omitempty"`

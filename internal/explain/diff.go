@@ -50,7 +50,7 @@ func outcome(c *config.Config, s cluster.Snapshot) map[string]assign.Assignment 
 		services = c.Scope.Own(services)
 	}
 	all := map[string]assign.Assignment{}
-	for _, a := range assign.Compute(c, services, s.Nodes).Assignments {
+	for _, a := range assign.Compute(c, services, s.Nodes, nil).Assignments {
 		if a.Reason == assign.Released || a.Reason == assign.ServedByAnother {
 			a.Addrs = nil
 		}

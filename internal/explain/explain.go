@@ -130,7 +130,7 @@ func policy(s cluster.Service) string {
 // allocation is the allocator's answer. It differs from the status for a moment
 // after a change, and for longer only if the allocator does not run.
 func allocation(w io.Writer, c *config.Config, s cluster.Snapshot, svc cluster.Service) {
-	for _, a := range assign.Compute(c, s.Services, s.Nodes).Assignments {
+	for _, a := range assign.Compute(c, s.Services, s.Nodes, nil).Assignments {
 		if a.Service != svc.Key() {
 			continue
 		}

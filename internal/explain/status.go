@@ -51,7 +51,7 @@ func NewStatus(saved Saved, answers []Answer, written string, missing bool, now 
 			s.services = append(s.services, svc)
 		}
 	}
-	s.pools = assign.Compute(s.accepted, all, saved.Cluster.Nodes).Pools
+	s.pools = assign.Compute(s.accepted, all, saved.Cluster.Nodes, nil).Pools
 	return s, nil
 }
 

@@ -268,7 +268,7 @@ func beHostile(to string) {
 			copy(b, "\xf4\x06herald") // our label
 		}
 		_, _ = udp.Write(b)
-		if i%200 == 0 {
+		if i%20 == 0 { // a full socket would lose what members say as well
 			time.Sleep(time.Millisecond)
 		}
 		if i%200 == 0 {

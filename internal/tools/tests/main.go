@@ -1,7 +1,7 @@
 // Command tests runs the tests of both modules and writes their test2json lines as
-// one stream, for gotestsum. With -together it runs both at the same time: most of
-// their time is waiting, but many tests have bounds on time, which two cores do not
-// keep then. At the end it lists the slowest tests.
+// one stream, for gotestsum. Most of their time is waiting, so several packages run
+// at the same time, the longest first; no more than two cores can serve, for many
+// tests have bounds on time. At the end it lists the slowest tests.
 package main
 
 import (
@@ -19,13 +19,18 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // kubernetes is the one package that imports all of it. It has no tests, and go test
 // would compile and vet its 2,700 packages once more.
 const kubernetes = "/e2e/cmd/kube"
+
+// longest are packages that take minutes, in this order. Those that begin last
+// would otherwise run alone at the end.
+var longest = []string{
+	"/speaker/bgp", "/speaker/l2", "/dataplane", "/cmd/herald-allocator",
+	"/e2e/kubelet", "/e2e/sessions", "/e2e/rescue", "/e2e/layer2", "/e2e", "/e2e/routers", "/e2e/lab",
+}
 
 // suite is one run of go test.
 type suite struct {
@@ -38,13 +43,12 @@ type suite struct {
 }
 
 func main() {
-	together := flag.Bool("together", false, "both modules at the same time")
-	product := flag.Int("product", 1, "packages of the product's module at the same `time`")
-	lab := flag.Int("lab", 1, "packages of the lab's module at the same `time`")
+	product := flag.Int("product", 3, "`number` of packages of the product's module at the same time")
+	lab := flag.Int("lab", 2, "`number` of packages of the lab's module at the same time")
 	slowest := flag.Int("slowest", 10, "`number` of tests to list at the end")
 	flag.Parse()
 	out := &stream{w: os.Stdout, took: map[string]float64{}}
-	err := run(out, *together, []suite{
+	err := run(out, []suite{
 		{dir: ".", env: []string{"CGO_ENABLED=1"}, args: []string{"-race"}, atOnce: *product},
 		{dir: "e2e", env: []string{"CGO_ENABLED=0"}, atOnce: *lab},
 	})
@@ -57,7 +61,7 @@ func main() {
 
 // run compiles all suites before it runs any: a compiler beside a test that has a
 // bound on time is no help. What fails to compile is told by the run itself.
-func run(out *stream, together bool, suites []suite) error {
+func run(out *stream, suites []suite) error {
 	for i := range suites {
 		s := &suites[i]
 		fmt.Fprintf(out, "tests: compiling %s\n", s.dir)
@@ -68,17 +72,14 @@ func run(out *stream, together bool, suites []suite) error {
 		cmd.Stderr = os.Stdout
 		_ = cmd.Run()
 	}
-	var g errgroup.Group
-	if !together {
-		g.SetLimit(1)
-	}
+	var failed []error
 	for _, s := range suites {
-		g.Go(func() error { return s.run(out) })
+		failed = append(failed, s.run(out))
 	}
-	return g.Wait()
+	return errors.Join(failed...)
 }
 
-// find lists the packages.
+// find lists the packages, the longest first.
 func (s *suite) find() error {
 	cmd := s.command("list", "./...")
 	cmd.Stderr = os.Stdout
@@ -91,7 +92,15 @@ func (s *suite) find() error {
 			s.packages = append(s.packages, p)
 		}
 	}
+	slices.SortStableFunc(s.packages, func(a, b string) int { return rank(a) - rank(b) })
 	return nil
+}
+
+func rank(pkg string) int {
+	if i := slices.Index(longest, strings.TrimPrefix(pkg, "github.com/heraldlb/herald")); i >= 0 {
+		return i
+	}
+	return len(longest)
 }
 
 func (s suite) command(args ...string) *exec.Cmd {
