@@ -1,7 +1,8 @@
 // Command tests runs the tests of both modules and writes their test2json lines as
-// one stream, for gotestsum. Most of their time is waiting, so several packages run
-// at the same time, the longest first; no more than two cores can serve, for many
-// tests have bounds on time. At the end it lists the slowest tests.
+// one stream, for gotestsum. Most of their time is waiting, so three packages run at
+// the same time, the longest first: one of the product's module and two of the lab's.
+// More would not leave two cores the air that tests with bounds on time need. At the
+// end it lists the slowest tests.
 package main
 
 import (
@@ -19,6 +20,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // kubernetes is the one package that imports all of it. It has no tests, and go test
@@ -43,7 +46,7 @@ type suite struct {
 }
 
 func main() {
-	product := flag.Int("product", 3, "`number` of packages of the product's module at the same time")
+	product := flag.Int("product", 1, "`number` of packages of the product's module at the same time")
 	lab := flag.Int("lab", 2, "`number` of packages of the lab's module at the same time")
 	slowest := flag.Int("slowest", 10, "`number` of tests to list at the end")
 	flag.Parse()
@@ -72,11 +75,11 @@ func run(out *stream, suites []suite) error {
 		cmd.Stderr = os.Stdout
 		_ = cmd.Run()
 	}
-	var failed []error
+	var g errgroup.Group
 	for _, s := range suites {
-		failed = append(failed, s.run(out))
+		g.Go(func() error { return s.run(out) })
 	}
-	return errors.Join(failed...)
+	return g.Wait()
 }
 
 // find lists the packages, the longest first.
