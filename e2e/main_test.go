@@ -11,9 +11,13 @@ import (
 
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
-var herald *stage.Stage
+var (
+	herald *stage.Stage
+	must   = stagetest.Must
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(stage.Main(stage.Suite{
@@ -25,10 +29,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// begin is how every test starts: with the configuration of the package in force,
-// and nothing under way that another test has set off.
+// begin is how every test starts.
 func begin(t *testing.T) {
 	t.Helper()
-	must(t, herald.Configure(t.Context(), stage.Config))
-	must(t, herald.Calm(t.Context()))
+	stagetest.Begin(t, herald, stage.Config)
 }

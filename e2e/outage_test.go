@@ -11,6 +11,7 @@ import (
 	"github.com/heraldlb/herald/e2e/internal/flows"
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // calm creates a Service with endpoints on all nodes and returns its addresses
@@ -121,9 +122,7 @@ func checkServedSoon(t *testing.T) {
 	must(t, err)
 	t.Logf("a Service created after the outage had its address after %.2f s", time.Since(begun).Seconds())
 	for _, a := range created {
-		var first flows.First
-		must(t, herald.Run(ctx, lab.Ext, &first, "flows", "probe", "--until-first-success", "--duration", "10s",
-			"--target", netip.AddrPortFrom(a, 80).String()))
+		stagetest.Answer(t, herald, lab.Ext, a, 10*time.Second)
 	}
 	took := time.Since(begun)
 	t.Logf("it was served after %.2f s", took.Seconds())

@@ -40,7 +40,7 @@ func checkShares(t *testing.T, a netip.Addr, proto string, pods int) {
 	waitAnswer(t, a, proto)
 	var got flows.Shares
 	must(t, herald.Run(t.Context(), lab.Ext, &got, "flows", "shares", "--json", "--proto", proto,
-		"--first-port", "10000", "--n", strconv.Itoa(n), "--target", netip.AddrPortFrom(a, 80).String()))
+		"--first-port", "10000", "--n", strconv.Itoa(n), "--target", stage.Target(a)))
 	if got.Failed != 0 {
 		t.Errorf("%d of %d flows failed: %v", got.Failed, n, got.Errors)
 	}
@@ -76,7 +76,7 @@ func waitAnswer(t *testing.T, a netip.Addr, proto string) {
 		var got flows.Shares
 		port := 32000 + 200*int(waitPort.Add(1)%160)
 		err := herald.Run(t.Context(), lab.Ext, &got, "flows", "shares", "--json", "--proto", proto,
-			"--first-port", strconv.Itoa(port), "--n", "200", "--timeout", "200ms", "--target", netip.AddrPortFrom(a, 80).String())
+			"--first-port", strconv.Itoa(port), "--n", "200", "--timeout", "200ms", "--target", stage.Target(a))
 		if err == nil && got.Failed > 0 {
 			err = fmt.Errorf("%d of 200 flows failed: %v", got.Failed, got.Errors)
 		}
@@ -221,12 +221,5 @@ func TestClusterPolicyComesFromEveryNode(t *testing.T) {
 	for _, a := range addrs {
 		must(t, herald.WaitWeights(ctx, 15*time.Second, a, map[string]int{"n1": 1, "n2": 1, "n3": 1}))
 		waitAnswer(t, a, "tcp")
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -12,12 +12,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/e2e/internal/flows"
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
-var herald *stage.Stage
+var (
+	herald *stage.Stage
+	must   = stagetest.Must
+)
 
 const password = "the-password-of-the-router"
 
@@ -115,19 +118,10 @@ func stay(ctx context.Context, lasting time.Duration, so func() error) error {
 	return nil
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// begin is how every test starts: with the configuration of the package in force,
-// and nothing under way that another test has set off.
+// begin is how every test starts.
 func begin(t *testing.T) {
 	t.Helper()
-	must(t, herald.Configure(t.Context(), config))
-	must(t, herald.Calm(t.Context()))
+	stagetest.Begin(t, herald, config)
 }
 
 // everyNode is a third each.
@@ -155,8 +149,7 @@ func serve(t *testing.T, name string) netip.Addr {
 	must(t, err)
 	a := addrs[0]
 	must(t, herald.WaitWeights(ctx, 20*time.Second, a, everyNode))
-	var first flows.First
-	must(t, herald.Run(ctx, lab.Ext, &first, "flows", "probe", "--until-first-success", "--duration", "20s", "--target", netip.AddrPortFrom(a, 80).String()))
+	stagetest.Answer(t, herald, lab.Ext, a, 20*time.Second)
 	return a
 }
 
@@ -179,43 +172,15 @@ func traffic(t *testing.T, a netip.Addr, do func()) stage.Traffic {
 	return got
 }
 
-func wantNothingLost(t *testing.T, got stage.Traffic) {
-	t.Helper()
-	if got.Probe.Lost > 0 || got.Hold.Broken > 0 {
-		t.Errorf("%d of %d probes lost, %d of %d connections broken: want none", got.Probe.Lost, got.Probe.Sent, got.Hold.Broken, got.Hold.Established)
-	}
-}
-
-// caughtOpen is how many new connections may have been open already, for less than
-// a millisecond each, when the router turned.
-const caughtOpen = 2
-
 // wantOthersServed allows that connections to the pod of a node break, which ends,
 // and nothing else.
 func wantOthersServed(t *testing.T, got stage.Traffic, node string) {
 	t.Helper()
-	open := got.Probe.Errors["reset"]
-	if lost := got.Probe.Lost - open; lost > 0 || open > caughtOpen {
-		t.Errorf("%d of %d new connections lost, want none, and %d were reset when they were open", lost, got.Probe.Sent, open)
-	}
+	stagetest.NewServed(t, got)
 	for _, p := range got.Hold.Pods {
 		if p.Node != node && p.Broken > 0 {
 			t.Errorf("%d of %d connections to %s broken, want none", p.Broken, p.Established, p.Pod)
 		}
-	}
-}
-
-// unmoved fails if the router changed the route of an address while something
-// happened.
-func unmoved(t *testing.T, a netip.Addr, do func()) {
-	t.Helper()
-	m, err := herald.Monitor(t.Context())
-	must(t, err)
-	defer m.Stop()
-	do()
-	must(t, m.Alive())
-	if e := m.Events(a.String()); len(e) != 0 {
-		t.Errorf("the route to %s changed: %+v", a, e)
 	}
 }
 

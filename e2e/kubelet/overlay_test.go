@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // From everything to the least and back, as docs/operations.md says.
@@ -25,8 +26,8 @@ func TestTheBaseInPlaceOfEverything(t *testing.T) {
 		must(t, herald.WaitReplicas(ctx))
 	}
 	rescue(1)
-	unmoved(t, a, func() {
-		wantNothingLost(t, traffic(t, a, func() {
+	stagetest.Unmoved(t, herald, a, func() {
+		stagetest.NothingLost(t, traffic(t, a, func() {
 			must(t, herald.Configure(ctx, strings.Replace(config, "::/112]\n", "::/112]\n  flowRescue: off\n", 1)))
 			rescue(0)
 			apply("base")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // container is what a kubelet says of a speaker.
@@ -53,22 +54,15 @@ func waitRestarted(t *testing.T, atMost time.Duration, pod string, times int) co
 	return c
 }
 
-func speakerOn(t *testing.T, node string) string {
-	t.Helper()
-	pod, err := herald.SpeakerOn(t.Context(), node)
-	must(t, err)
-	return pod
-}
-
 // newSpeakerOn replaces a node's speaker: the kubelet remembers how often another
 // test has ended a pod, and lets it wait for that.
 func newSpeakerOn(t *testing.T, node string) string {
 	t.Helper()
-	ns, name, _ := strings.Cut(speakerOn(t, node), "/")
+	ns, name, _ := strings.Cut(stagetest.SpeakerOn(t, herald, node), "/")
 	kubectl(t, "-n "+ns+" delete pod "+name)
 	must(t, herald.WaitReplicas(t.Context()))
 	must(t, herald.Calm(t.Context()))
-	return speakerOn(t, node)
+	return stagetest.SpeakerOn(t, herald, node)
 }
 
 // The kernel ends a speaker when its cgroup wants more memory than it may have.
@@ -76,8 +70,8 @@ func TestASpeakerRunsOutOfMemory(t *testing.T) {
 	begin(t)
 	a := serve(t, "memory")
 	pod := newSpeakerOn(t, "n2")
-	unmoved(t, a, func() {
-		wantNothingLost(t, traffic(t, a, func() {
+	stagetest.Unmoved(t, herald, a, func() {
+		stagetest.NothingLost(t, traffic(t, a, func() {
 			must(t, herald.OutOfMemory(t.Context(), pod))
 			c := waitRestarted(t, 30*time.Second, pod, 1)
 			if got := c.LastState.Terminated; got.Reason != "OOMKilled" || got.ExitCode != 137 {
@@ -121,7 +115,7 @@ func TestASpeakerCrashesAgainAndAgain(t *testing.T) {
 func TestASpeakerHangs(t *testing.T) {
 	begin(t)
 	a := serve(t, "hang")
-	pod := speakerOn(t, "n2")
+	pod := stagetest.SpeakerOn(t, herald, "n2")
 	wantOthersServed(t, traffic(t, a, func() {
 		signal(t, pod, syscall.SIGSTOP)
 		begun := time.Now()

@@ -34,7 +34,7 @@ func probe(t *testing.T, place string, a netip.Addr) *probing {
 	must(t, err)
 	// Before all others: a client that gets no CPU sees outages that are none.
 	cmd, err := herald.Command(t.Context(), place, "nice", "-n", "-15", filepath.Join(bin, "flows"), "probe", "--interval", "10ms",
-		"--duration", "10m", "--target", netip.AddrPortFrom(a, 80).String())
+		"--duration", "10m", "--target", stage.Target(a))
 	must(t, err)
 	p := &probing{addr: a, cmd: cmd}
 	p.cmd.Stdout = &p.out

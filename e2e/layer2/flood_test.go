@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 const floodFor = 10 * time.Second
@@ -68,7 +70,7 @@ func speakersCPU(t *testing.T, do func()) map[string]float64 {
 	pids := map[string]int{}
 	before := map[string]time.Duration{}
 	for _, n := range herald.Nodes() {
-		list, err := herald.PodPIDs(speakerOn(t, n.Name))
+		list, err := herald.PodPIDs(stagetest.SpeakerOn(t, herald, n.Name))
 		must(t, err)
 		if len(list) != 1 {
 			t.Fatalf("the speaker of %s has the processes %v, want one", n.Name, list)

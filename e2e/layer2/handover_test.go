@@ -10,6 +10,7 @@ import (
 
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 var all = []string{"n1", "n2", "n3"}
@@ -125,7 +126,7 @@ func TestASpeakerIsKilled(t *testing.T) {
 		owner := waitOwner(t, addrs[0], all...)
 		waitOwner(t, addrs[1], owner)
 		asking := newcomersFor(t, addrs...)
-		must(t, herald.KillPod(speakerOn(t, owner)))
+		must(t, herald.KillPod(stagetest.SpeakerOn(t, herald, owner)))
 		for _, a := range addrs {
 			waitOwner(t, a, without(owner)...)
 		}
@@ -150,7 +151,7 @@ func TestASpeakerStopsGracefully(t *testing.T) {
 	for range stage.Rounds() {
 		owner := waitOwner(t, addrs[0], all...)
 		waitOwner(t, addrs[1], owner)
-		speaker := speakerOn(t, owner)
+		speaker := stagetest.SpeakerOn(t, herald, owner)
 		asking := newcomersFor(t, addrs...)
 		outages.during(t, lab.Router, addrs, time.Second, func() {
 			must(t, herald.RemovePod(t.Context(), speaker))

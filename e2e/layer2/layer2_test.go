@@ -10,6 +10,7 @@ import (
 	"github.com/heraldlb/herald/e2e/internal/flows"
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // serve creates a Local Service of both families with a pod on each of the nodes.
@@ -32,9 +33,7 @@ func serve(t *testing.T, name string, nodes ...string) []netip.Addr {
 
 func waitServed(t *testing.T, a netip.Addr) {
 	t.Helper()
-	var first flows.First
-	must(t, herald.Run(t.Context(), lab.LANClient, &first, "flows", "probe", "--until-first-success", "--duration", "20s",
-		"--target", netip.AddrPortFrom(a, 80).String()))
+	stagetest.Answer(t, herald, lab.LANClient, a, 20*time.Second)
 }
 
 // outage does something while a client on the link opens a connection to the
@@ -45,7 +44,7 @@ func outage(t *testing.T, a netip.Addr, lasting time.Duration, do func()) time.D
 	probe := make(chan error, 1)
 	go func() {
 		probe <- herald.Run(t.Context(), lab.LANClient, &got, "flows", "probe", "--interval", "10ms",
-			"--duration", lasting.String(), "--target", netip.AddrPortFrom(a, 80).String())
+			"--duration", lasting.String(), "--target", stage.Target(a))
 	}()
 	time.Sleep(time.Second)
 	do()
@@ -110,11 +109,4 @@ func TestALocalServiceFollowsItsPods(t *testing.T) {
 	waitOwner(t, a, other)
 	t.Logf("%s answers %.2f s after the deletion of the last pod on %s", other, time.Since(begun).Seconds(), owner)
 	waitServed(t, a)
-}
-
-func speakerOn(t *testing.T, node string) string {
-	t.Helper()
-	pod, err := herald.SpeakerOn(t.Context(), node)
-	must(t, err)
-	return pod
 }

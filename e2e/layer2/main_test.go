@@ -8,9 +8,13 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
-var herald *stage.Stage
+var (
+	herald *stage.Stage
+	must   = stagetest.Must
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(stage.Main(stage.Suite{
@@ -19,17 +23,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// begin is how every test starts: with the configuration of the package in force,
-// and nothing under way that another test has set off.
+// begin is how every test starts.
 func begin(t *testing.T) {
 	t.Helper()
-	must(t, herald.Configure(t.Context(), stage.Layer2Config))
-	must(t, herald.Calm(t.Context()))
+	stagetest.Begin(t, herald, stage.Layer2Config)
 }

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/e2e/internal/flows"
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // cached is what a place has cached about its neighbours: the nodes by address.
@@ -41,9 +41,7 @@ func cached(ctx context.Context, place string) (map[netip.Addr]string, error) {
 func reach(t *testing.T, place string, addrs []netip.Addr) {
 	t.Helper()
 	for _, a := range addrs {
-		var first flows.First
-		must(t, herald.Run(t.Context(), place, &first, "flows", "probe", "--until-first-success", "--duration", "5s",
-			"--target", netip.AddrPortFrom(a, 80).String()))
+		stagetest.Answer(t, herald, place, a, 5*time.Second)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // A stranger is a host on the segment, here the router, that takes an address of
@@ -97,7 +98,7 @@ func TestATakeoverIsVerified(t *testing.T) {
 	for _, a := range addrs {
 		t.Run(a.String(), func(t *testing.T) {
 			owner := waitOwner(t, a, all...)
-			before := speakerOn(t, owner)
+			before := stagetest.SpeakerOn(t, herald, owner)
 			s.take(t, a)
 			must(t, herald.RemovePod(t.Context(), before))
 			waitSpeaker(t, owner, before)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // A setup is a lab on which the tests run.
@@ -28,6 +29,7 @@ var setups = []setup{
 
 var (
 	herald *stage.Stage
+	must   = stagetest.Must
 	here   setup
 	config string
 )
@@ -74,17 +76,8 @@ func install(ctx context.Context, l *lab.Lab) (*stage.Stage, error) {
 	return s, s.WaitInstalled(ctx)
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// begin is how every test starts: with the configuration of the package in force,
-// and nothing under way that another test has set off.
+// begin is how every test starts.
 func begin(t *testing.T) {
 	t.Helper()
-	must(t, herald.Configure(t.Context(), config))
-	must(t, herald.Calm(t.Context()))
+	stagetest.Begin(t, herald, config)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/heraldlb/herald/e2e/internal/flows"
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 var (
@@ -29,13 +30,10 @@ func serve(t *testing.T, name string) []netip.Addr {
 	must(t, err)
 	waitWeights(t, addrs, all)
 	for _, a := range addrs {
-		var first flows.First
-		must(t, herald.Run(t.Context(), lab.Ext, &first, "flows", "probe", "--until-first-success", "--duration", "20s", "--target", target(a)))
+		stagetest.Answer(t, herald, lab.Ext, a, 20*time.Second)
 	}
 	return addrs
 }
-
-func target(a netip.Addr) string { return netip.AddrPortFrom(a, 80).String() }
 
 func waitWeights(t *testing.T, addrs []netip.Addr, want map[string]int) {
 	t.Helper()
@@ -53,7 +51,7 @@ func hold(t *testing.T, addrs []netip.Addr, do func(), more ...string) []flows.H
 	var wg sync.WaitGroup
 	for i, a := range addrs {
 		wg.Go(func() {
-			argv := append([]string{"flows", "hold", "--duration", "12s", "--timeout", "5s", "--target", target(a)}, more...)
+			argv := append([]string{"flows", "hold", "--duration", "12s", "--timeout", "5s", "--target", stage.Target(a)}, more...)
 			errs[i] = herald.Run(t.Context(), lab.Ext, &got[i], argv...)
 		})
 	}

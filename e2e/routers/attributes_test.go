@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/e2e/internal/flows"
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // n2 is in the router's own AS, since LOCAL_PREF is seen nowhere else.
@@ -83,9 +83,7 @@ func of(addrs []netip.Addr, p netip.Prefix) netip.Addr {
 
 func wantAnswer(t *testing.T, a netip.Addr) {
 	t.Helper()
-	var got flows.First
-	must(t, herald.Run(t.Context(), lab.Ext, &got, "flows", "probe", "--until-first-success", "--duration", "10s",
-		"--target", netip.AddrPortFrom(a, 80).String()))
+	stagetest.Answer(t, herald, lab.Ext, a, 10*time.Second)
 }
 
 // wantPaths waits until the router has learnt all attributes of the paths from

@@ -168,7 +168,7 @@ func probe(t *testing.T, addrs []netip.Addr, stopped <-chan struct{}) <-chan pro
 	must(t, err)
 	for _, a := range addrs {
 		cmd, err := herald.Command(t.Context(), lab.Ext, filepath.Join(bin, "flows"), "probe", "--interval", "10ms", "--duration", "5m",
-			"--target", netip.AddrPortFrom(a, 80).String())
+			"--target", stage.Target(a))
 		must(t, err)
 		var out bytes.Buffer
 		cmd.Stdout = &out

@@ -12,9 +12,13 @@ import (
 
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
-var herald *stage.Stage
+var (
+	herald *stage.Stage
+	must   = stagetest.Must
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(stage.Main(stage.Suite{
@@ -50,18 +54,9 @@ bgp:
 %s`, peers, asn, more)
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// begin is how every test starts: with the router and the configuration of the
-// package, and nothing under way that another test has set off.
+// begin is how every test starts: with the router of the package.
 func begin(t *testing.T) {
 	t.Helper()
 	use(t, plainFRR)
-	must(t, herald.Configure(t.Context(), configured(64513, external, "")))
-	must(t, herald.Calm(t.Context()))
+	stagetest.Begin(t, herald, configured(64513, external, ""))
 }

@@ -177,7 +177,7 @@ func checkShares(t *testing.T, a netip.Addr, n int) {
 	}
 	var got flows.Shares
 	must(t, herald.Run(t.Context(), lab.Ext, &got, "flows", "shares", "--json", "--first-port", "10000",
-		"--n", strconv.Itoa(n), "--target", netip.AddrPortFrom(a, 80).String()))
+		"--n", strconv.Itoa(n), "--target", stage.Target(a)))
 	if got.Failed != 0 {
 		t.Errorf("%d of %d flows to %s failed: %v", got.Failed, n, a, got.Errors)
 	}

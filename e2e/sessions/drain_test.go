@@ -9,6 +9,7 @@ import (
 
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 var withoutN2 = map[string]int{"n1": 1, "n3": 1}
@@ -41,7 +42,7 @@ func TestANodeIsDrained(t *testing.T) {
 				}))
 				must(t, herald.WaitWeights(ctx, 10*time.Second, a, withoutN2))
 			})
-			got.wantNewServed(t)
+			stagetest.NewServed(t, got)
 			must(t, stage.Wait(ctx, 15*time.Second, func() error {
 				out, err := herald.Vtysh(ctx, "show bgp ipv4 unicast "+a.String())
 				if err == nil && strings.Contains(out, "from 10.77.0.12 ") {
@@ -51,7 +52,7 @@ func TestANodeIsDrained(t *testing.T) {
 			}))
 			back := during(t, a, 6*time.Second, func() { kubectl(tt.undrain) })
 			must(t, herald.WaitWeights(ctx, 10*time.Second, a, equal))
-			back.wantNewServed(t)
+			stagetest.NewServed(t, back)
 		})
 	}
 }
@@ -73,7 +74,7 @@ func TestTheLastPodOfANodeEnds(t *testing.T) {
 		must(t, herald.RemovePod(ctx, "ends-n2-0"))
 		must(t, herald.WaitWeights(ctx, 5*time.Second, a, withoutN2))
 	})
-	got.wantNewServed(t)
+	stagetest.NewServed(t, got)
 }
 
 // A node that is back announces nothing before its kube-proxy has its rules.
@@ -88,7 +89,7 @@ func TestANodeIsBackAfterAPowerCut(t *testing.T) {
 		must(t, herald.WaitPods(ctx, 60*time.Second, "poweron-n2-0"))
 		must(t, herald.WaitWeights(ctx, 30*time.Second, a, equal))
 	})
-	got.wantNewServed(t)
+	stagetest.NewServed(t, got)
 	must(t, herald.WaitReplicas(ctx))
 }
 

@@ -70,7 +70,7 @@ func silence(t *testing.T, a netip.Addr, node string, expect time.Duration) (out
 	var got flows.Probe
 	done := make(chan error, 1)
 	go func() {
-		done <- herald.Run(ctx, lab.Ext, &got, "flows", "probe", "--interval", "2ms", "--duration", (expect + 2*time.Second).String(), "--target", target(a))
+		done <- herald.Run(ctx, lab.Ext, &got, "flows", "probe", "--interval", "2ms", "--duration", (expect + 2*time.Second).String(), "--target", stage.Target(a))
 	}()
 	time.Sleep(500 * time.Millisecond)
 	must(t, herald.Cut(ctx, node))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // kube-proxy on n1 dies. As long as its rules are right nothing happens; when a pod
@@ -64,7 +65,7 @@ func TestANodeWhoseKubeProxyIsDeadServesNothingThatHasChanged(t *testing.T) {
 		}
 	}
 	got := during(t, changed[0], 5*time.Second, func() {})
-	got.wantNothingLost(t)
+	stagetest.NothingLost(t, got)
 
 	must(t, herald.StartProxy(ctx, "n1"))
 	restarted = true

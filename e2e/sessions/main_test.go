@@ -10,9 +10,13 @@ import (
 
 	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
-var herald *stage.Stage
+var (
+	herald *stage.Stage
+	must   = stagetest.Must
+)
 
 // config differs from stage.Config in what this package is about.
 const config = `apiVersion: heraldlb.io/v1
@@ -40,17 +44,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// begin is how every test starts: with the configuration of the package in force,
-// and nothing under way that another test has set off.
+// begin is how every test starts.
 func begin(t *testing.T) {
 	t.Helper()
-	must(t, herald.Configure(t.Context(), config))
-	must(t, herald.Calm(t.Context()))
+	stagetest.Begin(t, herald, config)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/e2e/stage"
+	"github.com/heraldlb/herald/e2e/stage/stagetest"
 )
 
 // speakerState is what a speaker says of itself on /state.
@@ -34,10 +35,10 @@ func TestASpeakerStartsWithoutTheAPIServer(t *testing.T) {
 	ctx := t.Context()
 	a := serve(t, "resume", on("n1", "n2", "n3"), equal)[0]
 	time.Sleep(6 * time.Second) // until the state is saved
-	victim := speakerOn(t, "n2")
+	victim := stagetest.SpeakerOn(t, herald, "n2")
 	must(t, herald.KillAPIServer())
-	unmoved(t, a, func() {
-		during(t, a, 50*time.Second, func() {
+	stagetest.Unmoved(t, herald, a, func() {
+		stagetest.NothingLost(t, during(t, a, 50*time.Second, func() {
 			must(t, herald.KillPod(victim))
 			must(t, stage.Wait(ctx, 20*time.Second, func() error {
 				st, err := stateOf(t, "n2")
@@ -50,7 +51,7 @@ func TestASpeakerStartsWithoutTheAPIServer(t *testing.T) {
 			must(t, herald.WaitMetric(ctx, 5*time.Second, "n2", stage.Is(0), "herald_speaker_synced"))
 			time.Sleep(35 * time.Second) // longer than the restart time
 			must(t, herald.StartAPIServer())
-		}).wantNothingLost(t)
+		}))
 	})
 	must(t, herald.WaitAPI(ctx))
 	must(t, herald.RestartWatchers(ctx))

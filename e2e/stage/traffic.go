@@ -16,6 +16,9 @@ import (
 	"github.com/heraldlb/herald/e2e/lab"
 )
 
+// Target is where a Service's address is tried.
+func Target(a netip.Addr) string { return netip.AddrPortFrom(a, 80).String() }
+
 // Traffic is what clients behind the router saw.
 type Traffic struct {
 	Probe flows.Probe // new connections
@@ -68,7 +71,7 @@ func (s *Stage) startFlows(ctx context.Context, a netip.Addr, what string, args 
 		return sender{}, err
 	}
 	argv := append([]string{
-		filepath.Join(bin, "flows"), what, "--duration", "30m", "--target", netip.AddrPortFrom(a, 80).String(),
+		filepath.Join(bin, "flows"), what, "--duration", "30m", "--target", Target(a),
 	}, args...)
 	cmd, err := s.Command(ctx, lab.Ext, argv...)
 	if err != nil {
