@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/heraldlb/herald/internal/cluster"
@@ -83,27 +82,7 @@ func (s *Speaker) forwards(service string, a netip.Addr) plan.Forwarded {
 		return plan.Forwarded{OK: true}
 	}
 	x := s.o.Forwarding.Forwarding(forwarding.Key{Service: service, Family: cluster.FamilyOf(a)})
-	return plan.Forwarded{OK: x.OK, Outdated: x.Outdated, Why: x.Why}
-}
-
-// announced is plan.Input.Announced. Before the first table it is what an earlier
-// speaker on the same boot announced.
-func (s *Speaker) announced() func(service string, a netip.Addr) bool {
-	if !s.applies {
-		return func(service string, a netip.Addr) bool {
-			return s.o.Forwarding != nil && s.o.Forwarding.Forwarding(forwarding.Key{Service: service, Family: cluster.FamilyOf(a)}).Kept
-		}
-	}
-	addrs := sync.OnceValue(func() map[netip.Addr]bool {
-		out := map[netip.Addr]bool{}
-		for _, d := range s.applied.Decisions {
-			if d.Announce || d.Claim {
-				out[d.Addr] = true
-			}
-		}
-		return out
-	})
-	return func(_ string, a netip.Addr) bool { return addrs()[a] }
+	return plan.Forwarded{OK: x.OK, Outdated: x.Outdated, Kept: x.Kept, Why: x.Why}
 }
 
 // askOthers has those nodes asked that announce what has outdated rules here: only

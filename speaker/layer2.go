@@ -3,7 +3,6 @@ package speaker
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -58,83 +57,25 @@ func (s *Speaker) look() (joined bool) {
 	return joined
 }
 
-func (s *Speaker) input(snapshot cluster.Snapshot) plan.Input {
-	in := plan.Input{
+// facts are what the next turn depends on.
+func (s *Speaker) facts(snapshot cluster.Snapshot, now time.Time) plan.Facts {
+	f := plan.Facts{Now: now, LastAway: s.o.Source.LastAway(), Input: plan.Input{
 		Self: s.o.Node, Config: s.config, Cluster: snapshot, Alive: s.alive, NoLayer2: s.o.Members == nil,
-		Forwarding: s.forwards, Announced: s.announced(), Leaving: s.leaving.asked(),
-	}
+		Forwarding: s.forwards, Leaving: s.leaving.asked(),
+	}}
 	if s.o.Forwarding != nil {
-		in.Able = s.o.Forwarding.Able
+		f.Able = s.o.Forwarding.Able
 	}
 	if s.o.Members != nil {
-		in.NotRescuing = s.o.Members.NotRescuing()
+		f.NotRescuing = s.o.Members.NotRescuing()
 	}
 	if s.o.Links != nil {
-		in.Links = s.o.Links.Usable
+		f.Links = s.o.Links.Usable
 	}
 	if s.o.Gateways != nil {
-		in.Gateways = s.o.Gateways.Gateways()
+		f.Gateways = s.o.Gateways.Gateways()
 	}
-	return in
-}
-
-// lingerFor is for how long this node goes on answering for what another node
-// takes over. They learn of the change at different moments, and somebody has to
-// answer between the two.
-const lingerFor = 250 * time.Millisecond
-
-// linger keeps claims in the table that another node takes over, for a while and
-// as long as this one can serve them. It returns when to look again; the zero
-// time: there are none.
-func (s *Speaker) linger(t plan.Table, services []cluster.Service, now time.Time) (plan.Table, time.Time) {
-	var next time.Time
-	until := map[netip.Addr]time.Time{}
-	for _, c := range s.handedOver(t, services) {
-		end, ok := s.lingering[c.Addr]
-		if !ok {
-			end = now.Add(lingerFor)
-		}
-		until[c.Addr] = end // also when it is over: it must not begin again
-		if now.Before(end) {
-			t.Claims = append(t.Claims, c)
-			next = earlier(end, next)
-		}
-	}
-	slices.SortFunc(t.Claims, func(a, b plan.Claim) int { return a.Addr.Compare(b.Addr) })
-	s.lingering = until
-	return t, next
-}
-
-// handedOver are the claims applied that are another node's now, but that this
-// one could still serve: all Services that share the address.
-func (s *Speaker) handedOver(t plan.Table, services []cluster.Service) []plan.Claim {
-	gone := map[netip.Addr]plan.Claim{}
-	for _, c := range s.applied.Claims {
-		gone[c.Addr] = c
-	}
-	for _, c := range t.Claims {
-		delete(gone, c.Addr)
-	}
-	if len(gone) == 0 {
-		return nil
-	}
-	serves := map[netip.Addr]bool{}
-	for _, d := range t.Decisions {
-		if _, ok := gone[d.Addr]; !ok {
-			continue
-		}
-		i, ok := slices.BinarySearchFunc(services, d.Service, compareKey)
-		before, shared := serves[d.Addr]
-		serves[d.Addr] = (before || !shared) && d.Owner != "" && d.Owner != s.o.Node && ok && canServe(services[i], d.Addr, s.o.Node)
-	}
-	maps.DeleteFunc(gone, func(a netip.Addr, _ plan.Claim) bool { return !serves[a] })
-	return slices.Collect(maps.Values(gone))
-}
-
-func canServe(s cluster.Service, a netip.Addr, node string) bool {
-	return !s.LocalOnly || slices.ContainsFunc(s.Endpoints, func(e cluster.Endpoint) bool {
-		return e.Node == node && cluster.FamilyOf(e.Addr) == cluster.FamilyOf(a) && (e.Ready || e.Serving && e.Terminating)
-	})
+	return f
 }
 
 // logClaims says which addresses the new table answers for anew, or no more.

@@ -157,11 +157,11 @@ func TestAnOwnerAnswersOnWhileAnotherTakesOver(t *testing.T) {
 		do   func(w *layer2World)
 		on   time.Duration
 	}{
-		{"the owner comes back", func(w *layer2World) { w.gossip.set("n1", "n2") }, lingerFor},
+		{"the owner comes back", func(w *layer2World) { w.gossip.set("n1", "n2") }, plan.HandoverTime},
 		{"its pods end, and serve meanwhile", func(w *layer2World) {
 			local(w, cluster.Endpoint{Node: w.other, Serving: true, Terminating: true}, cluster.Endpoint{Node: w.node, Ready: true})
 			w.gossip.set("n1", "n2")
-		}, lingerFor},
+		}, plan.HandoverTime},
 		{"one of two Services that share it is served elsewhere only", func(w *layer2World) {
 			w.world.set(func() {
 				other := w.snap.Services[0]
@@ -173,7 +173,7 @@ func TestAnOwnerAnswersOnWhileAnotherTakesOver(t *testing.T) {
 		{"it has pods, though another shall answer", func(w *layer2World) {
 			local(w, cluster.Endpoint{Node: w.other, Ready: true}, cluster.Endpoint{Node: w.node, Ready: true})
 			w.gossip.set("n1", "n2")
-		}, lingerFor},
+		}, plan.HandoverTime},
 		{"its pods have ended", func(w *layer2World) {
 			local(w, cluster.Endpoint{Node: w.node, Ready: true})
 			w.gossip.set("n1", "n2")
@@ -209,7 +209,7 @@ func TestAnOwnerThatKeepsAnAddressAfterAllDoesNotLinger(t *testing.T) {
 		time.Sleep(time.Minute)
 		for range 2 {
 			w.gossip.set("n1", "n2")
-			time.Sleep(lingerFor - time.Millisecond)
+			time.Sleep(plan.HandoverTime - time.Millisecond)
 			w.gossip.set(w.other)
 			time.Sleep(time.Minute)
 		}

@@ -1,5 +1,5 @@
-// Package speaker is the loop of one node: what is known goes into plan.Compute,
-// the table that comes out goes to the announcers.
+// Package speaker is the loop of one node: what is known goes into plan.Turn, the
+// table that comes out goes to the announcers.
 package speaker
 
 import (
@@ -73,20 +73,15 @@ type Speaker struct {
 	// Owned by Run.
 	configText string
 	config     *config.Config
-	doubts     plan.Doubts
-	drains     plan.DrainState
-	holds      plan.Holds
-	fused      plan.FuseState
-	rescue     plan.RescueMemory
+	memory     plan.Memory
 	applied    plan.Table
 	applies    bool // a table has been applied
 	failed     bool
 	backoff    time.Duration
 	alive      map[string]bool
-	owners     map[netip.Addr]string    // who owned each address last, so that who takes one over can say from whom
-	lingering  map[netip.Addr]time.Time // claims that another node takes over, and until when they are kept
-	began      time.Time                // when there was a table to apply first
-	troubles   map[trouble]bool         // that were told
+	owners     map[netip.Addr]string // who owned each address last, so that who takes one over can say from whom
+	began      time.Time             // when there was a table to apply first
+	troubles   map[trouble]bool      // that were told
 	leaving    *leaving
 }
 
@@ -119,7 +114,7 @@ func New(o Options) (*Speaker, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Speaker{o: o, leaving: newLeaving(), rescue: o.Rescue}
+	s := &Speaker{o: o, leaving: newLeaving(), memory: plan.Memory{Rescue: o.Rescue}}
 	s.state.Store(&State{Node: o.Node})
 	return s, nil
 }
@@ -222,27 +217,30 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 		s.state.Store(&state)
 		return time.Time{}
 	}
-	state.ConfigHash, state.DrainTime = s.config.Hash(), s.config.Nodes.DrainTime
-	snapshot.Services = s.config.Scope.Own(snapshot.Services)
-	snapshot, reconsider := s.doubt(snapshot, now)
-	state.Drains = plan.Drains(nodeOf(snapshot, s.o.Node), s.config.Nodes)
 	joined := s.look()
-	s.ask(snapshot)
+	facts := s.facts(snapshot, now)
+	believed := s.memory.Believed(facts)
+	s.ask(believed)
 	if !s.applies && s.early(now) {
 		return now.Add(firstWithin)
 	}
-	table, again := s.decide(snapshot, now)
-	next := earlier(reconsider, again)
-	state.Table, state.Holds, state.Doubted, state.At = table, s.holds, s.doubts.Held(), now
-	state.Remembered = s.rescue
-	state.Fused, state.FusedSince = s.fused.Held(), s.fused.Since()
+	was := s.memory
+	table, is := plan.Turn(was, facts)
+	s.memory = is
+	s.tellHeld(was, is)
+	next := table.Next
+	state.ConfigHash, state.DrainTime = is.ConfigHash, s.config.Nodes.DrainTime
+	state.Drains = plan.Drains(nodeOf(believed, s.o.Node), s.config.Nodes)
+	state.Table, state.Holds, state.Doubted, state.At = table, is.Holds, is.Doubts.Held(), now
+	state.Remembered = is.Rescue
+	state.Fused, state.FusedSince = is.Fuse.Held(), is.Fuse.Since()
 	state.Alive = slices.Sorted(maps.Keys(s.alive))
 	if joined && s.o.Joined != nil {
 		defer s.o.Joined()
 	}
-	s.tellTroubles(table, snapshot)
+	s.tellTroubles(table, believed)
 	// Also of a table that is the same: others may own what they did not before.
-	defer s.tell(s.applied.Claims, table, snapshot.Services)
+	defer s.tell(s.applied.Claims, table, believed.Services)
 	if !s.failed && table.Same(s.applied) {
 		s.state.Store(&state)
 		return next
@@ -261,38 +259,18 @@ func (s *Speaker) step(ctx context.Context, now time.Time) time.Time {
 	return next
 }
 
-// decide is the table to announce now, and when to decide again without an event.
-func (s *Speaker) decide(snapshot cluster.Snapshot, now time.Time) (plan.Table, time.Time) {
-	var drained, damped, fused, lingers, forgotten time.Time
-	in := s.input(snapshot)
-	t := plan.Compute(in)
-	t, s.drains, drained = s.drains.Drain(t, s.config.Nodes.DrainTime, now)
-	t, s.holds, damped = plan.Damp(s.holds, t, s.config.BGP.Weights, now)
-	t, fused = s.fuse(t, snapshot, now)
-	t, lingers = s.linger(t, snapshot.Services, now)
-	t, s.rescue, forgotten = s.rescue.Remember(t, in, now)
-	for _, at := range []time.Time{damped, fused, lingers, forgotten} {
-		drained = earlier(drained, at)
+// tellHeld says that what the API server tells is held back from now on.
+func (s *Speaker) tellHeld(was, is plan.Memory) {
+	if n := is.Doubts.Held(); n > 0 && was.Doubts.Held() == 0 {
+		s.o.Log.Warn("lost readiness not believed yet: the API server has only just come back", "held", n)
 	}
-	return t, drained
-}
-
-// fuse holds a mass withdrawal back that nobody told of: neither a new
-// configuration, nor the deletion of this Node, nor a watch.
-func (s *Speaker) fuse(t plan.Table, snapshot cluster.Snapshot, now time.Time) (plan.Table, time.Time) {
-	before := s.fused.Held()
-	deleted := nodeOf(snapshot, s.o.Node).Name == "" && !snapshot.Missing.Nodes[s.o.Node]
-	explained := deleted || s.config.Hash() != s.State().ConfigHash
-	t, fused, again := s.fused.Fuse(s.State().Table, t, snapshot, s.config.Nodes.Fuse, explained, now)
-	s.fused = fused
-	if held := fused.Held(); before == 0 && held > 0 {
-		note := fmt.Sprintf("the withdrawal of %d addresses that no node would announce any more is held back for %s", held, s.config.Nodes.Fuse.HoldTime)
-		s.o.Log.Error("mass withdrawal held back", "addresses", held, "for", s.config.Nodes.Fuse.HoldTime)
+	if n := is.Fuse.Held(); n > 0 && was.Fuse.Held() == 0 {
+		hold := s.config.Nodes.Fuse.HoldTime
+		s.o.Log.Error("mass withdrawal held back", "addresses", n, "for", hold)
 		if s.o.Fused != nil {
-			s.o.Fused(note)
+			s.o.Fused(fmt.Sprintf("the withdrawal of %d addresses that no node would announce any more is held back for %s", n, hold))
 		}
 	}
-	return t, again
 }
 
 // loadConfig takes a new configuration into force. One that this speaker cannot
@@ -313,17 +291,6 @@ func (s *Speaker) loadConfig() (problem string) {
 	s.config, s.configText = c, text
 	s.o.Log.Info("configuration in force", "hash", c.Hash(), "pools", len(c.Pools), "peers", len(c.Peers))
 	return ""
-}
-
-// doubt is the snapshot to believe, and when to look at it again.
-func (s *Speaker) doubt(snapshot cluster.Snapshot, now time.Time) (cluster.Snapshot, time.Time) {
-	before := s.doubts.Held()
-	snapshot, doubts, at := s.doubts.Doubt(snapshot, s.o.Source.LastAway(), now)
-	s.doubts = doubts
-	if before == 0 && doubts.Held() > 0 {
-		s.o.Log.Warn("lost readiness not believed yet: the API server has only just come back", "held", doubts.Held())
-	}
-	return snapshot, at
 }
 
 // earlier ignores zero times.

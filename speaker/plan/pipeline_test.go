@@ -3,6 +3,7 @@ package plan_test
 import (
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -14,21 +15,11 @@ import (
 // history is a node's tables one after the other, as the loop makes them.
 type history struct {
 	config *config.Config
-	drains plan.DrainState
-	holds  plan.Holds
-	fuse   plan.FuseState
-	rescue plan.RescueMemory
-	last   plan.Table
+	memory plan.Memory
 }
 
-func (h *history) step(snap cluster.Snapshot, now time.Time) plan.Table {
-	in := plan.Input{Self: "n0", Config: h.config, Cluster: snap}
-	t := plan.Compute(in)
-	t, h.drains, _ = h.drains.Drain(t, h.config.Nodes.DrainTime, now)
-	t, h.holds, _ = plan.Damp(h.holds, t, h.config.BGP.Weights, now)
-	t, h.fuse, _ = h.fuse.Fuse(h.last, t, snap, h.config.Nodes.Fuse, false, now)
-	t, h.rescue, _ = h.rescue.Remember(t, in, now)
-	h.last = t
+func (h *history) step(snap cluster.Snapshot, now time.Time) (t plan.Table) {
+	t, h.memory = plan.Turn(h.memory, plan.Facts{Now: now, Input: plan.Input{Self: "n0", Config: h.config, Cluster: snap}})
 	return t
 }
 
@@ -52,8 +43,12 @@ func TestHistories(t *testing.T) {
 				}
 				snap.Services, snap.Missing.Services = snap.Services[:n], missing
 			}
-			before := h.last
+			before, memory := h.memory.Last, h.memory
 			table := h.step(snap, now)
+			again := history{config: c, memory: memory}
+			if !reflect.DeepEqual(again.step(snap, now), table) || !reflect.DeepEqual(again.memory, h.memory) {
+				t.Fatalf("seed %d: the same memory and facts make another table the second time", seed)
+			}
 			drains = sinceWhen(drains, now, drainingIn(table))
 			for p, since := range drains {
 				if !announcesPrefix(before, p) || now.Sub(since) >= c.Nodes.DrainTime {
@@ -140,7 +135,7 @@ func BenchmarkHistory(b *testing.B) {
 		h.step(snap, now)
 		now = now.Add(time.Second)
 	}
-	if len(h.last.Routes) == 0 {
+	if len(h.memory.Last.Routes) == 0 {
 		b.Fatal("nothing is announced")
 	}
 }

@@ -1,8 +1,8 @@
 // Package plan decides everything that one node must announce, and why.
 //
-// Compute is pure: it knows no clock, no log and no network, and the order of
-// its input is irrelevant. A missed event is therefore repaired by the next
-// table, and explain is Compute run again.
+// Turn is pure: it knows no clock, no log and no network, and the order of its
+// input is irrelevant. A missed event is therefore repaired by the next table.
+// Compute is the part of it that needs no memory, and explain is that run again.
 package plan
 
 import (
@@ -57,6 +57,7 @@ type Input struct {
 type Forwarded struct {
 	OK       bool
 	Outdated bool   // OK, but some of it ends at endpoints that are gone, and will go on doing so
+	Kept     bool   // an earlier speaker on the same boot announced it
 	Why      string // not OK, or Outdated
 }
 
@@ -77,6 +78,8 @@ type Table struct {
 	Claims     []Claim
 	Rescue     Rescue // empty until RescueMemory.Remember fills it in
 	Decisions  []Decision
+
+	Next time.Time // when time alone makes another table; zero: never. Turn sets it
 }
 
 // Same tells whether two tables announce the same, whatever the Decisions say of
