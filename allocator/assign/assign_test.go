@@ -33,6 +33,26 @@ func unindent(text string) string {
 
 func TestAutomatic(t *testing.T) {
 	check(t, []row{
+		{"reserved addresses are for who asks for one", `
+			pool p 192.0.2.0/30 reserved=192.0.2.0/31
+			svc a/asks ips=192.0.2.1
+			svc a/one
+			svc a/pool pool=p
+			svc a/waits
+		`, `
+			a/asks 192.0.2.1 Allocated
+			a/one 192.0.2.3 Allocated
+			a/pool 192.0.2.2 Allocated
+			a/waits PoolExhausted
+		`},
+		{"who has one keeps it", `
+			pool p 192.0.2.0/30 reserved=192.0.2.0/31
+			svc a/has has=192.0.2.0
+			svc a/one
+		`, `
+			a/has 192.0.2.0 Allocated
+			a/one 192.0.2.2 Allocated
+		`},
 		{"the lowest free address, the oldest first", `
 			pool p 192.0.2.0/30
 			svc a/new at=2

@@ -70,6 +70,8 @@ func readPool(t *testing.T, words []string) config.Pool {
 			p.AutoAssign = value != "false"
 		case "buggy":
 			p.AvoidBuggyIPs = true
+		case "reserved":
+			p.Reserved = append(p.Reserved, readRange(t, value))
 		case "retired":
 			p.Retired = append(p.Retired, readRange(t, value))
 		case "l2":

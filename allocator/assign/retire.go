@@ -77,7 +77,7 @@ func retireIn(pools []config.Pool, inForce *config.Config, k Kept) []config.Pool
 	i := slices.IndexFunc(pools, func(p config.Pool) bool { return p.Name == k.Pool })
 	if i < 0 {
 		old := *inForce.PoolOf(k.Addr)
-		old.Ranges, old.Retired = nil, nil
+		old.Ranges, old.Reserved, old.Retired = nil, nil, nil
 		pools = append(pools, old)
 		i = len(pools) - 1
 	}

@@ -118,6 +118,9 @@ func (p Pool) wire() wirePool {
 	for _, r := range p.Ranges {
 		w.Ranges = append(w.Ranges, r.String())
 	}
+	for _, r := range p.Reserved {
+		w.Reserved = append(w.Reserved, r.String())
+	}
 	for _, r := range p.Retired {
 		w.Retired = append(w.Retired, r.String())
 	}

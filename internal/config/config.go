@@ -67,6 +67,9 @@ type Pool struct {
 	Name   string
 	Ranges []Range // may be empty only beside Retired; IPv4 before IPv6, ascending; no two overlap, also across pools
 
+	// Reserved addresses are only for Services that ask for that very address.
+	Reserved []Range // ascending, without overlaps; each within one of Ranges
+
 	// Retired addresses are not handed out any more. Services that have one keep it.
 	Retired []Range // like Ranges, and none overlaps those
 

@@ -35,10 +35,10 @@ func TestDocumentFaults(t *testing.T) {
 		head + "pools: {a: b}\n": {"pools: a mapping; write a list"},
 		head + "pools: public\n": {`pools: "public": a string; write a list`},
 		head + "pools: [public]\n": {
-			`pools[0]: "public": a string; write a mapping with the keys announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaceSelector, namespaces, nodeSelector, priority, quarantine, ranges, retired, serviceSelector, sharing, weights`,
+			`pools[0]: "public": a string; write a mapping with the keys announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaceSelector, namespaces, nodeSelector, priority, quarantine, ranges, reserved, retired, serviceSelector, sharing, weights`,
 		},
 		head + "pools: [~]\n": {
-			`pools[0]: no value; write a mapping with the keys announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaceSelector, namespaces, nodeSelector, priority, quarantine, ranges, retired, serviceSelector, sharing, weights`,
+			`pools[0]: no value; write a mapping with the keys announce, autoAssign, avoidBuggyIPs, excludeInterfaces, flowRescue, interfaces, ipFamily, name, namespaceSelector, namespaces, nodeSelector, priority, quarantine, ranges, reserved, retired, serviceSelector, sharing, weights`,
 		},
 		pool[len(head):]:                      {"apiVersion: required; write heraldlb.io/v1"},
 		"apiVersion: v1\n" + pool[len(head):]: {`apiVersion: "v1": write heraldlb.io/v1`},

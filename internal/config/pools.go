@@ -29,12 +29,13 @@ func (r *poolReader) pool(s spot) Pool {
 	p := Pool{AutoAssign: true, Quarantine: defaultQuarantine, Weights: true, FlowRescue: true, BGP: true}
 	var layer2 []spot
 	var family string
-	var ranges, retired []rangeAt
+	var ranges, retired, reserved []rangeAt
 	var has bool
 	s.object(fields{
 		"name":            func(s spot) { p.Name = s.name(); s.unique(r.names, p.Name) },
 		"ranges":          func(s spot) { has, ranges = true, s.ranges() },
 		"retired":         func(s spot) { has, retired = true, s.ranges() },
+		"reserved":        func(s spot) { reserved = s.ranges() },
 		"ipFamily":        func(s spot) { family, _ = s.oneOf(string(cluster.IPv4), string(cluster.IPv6)) },
 		"autoAssign":      func(s spot) { s.boolean(&p.AutoAssign) },
 		"avoidBuggyIPs":   func(s spot) { s.boolean(&p.AvoidBuggyIPs) },
@@ -74,12 +75,26 @@ func (r *poolReader) pool(s spot) Pool {
 		r.ranges = append(r.ranges, at)
 		p.Retired = append(p.Retired, at.Range)
 	}
+	slices.SortFunc(p.Ranges, compareRanges)
+	slices.SortFunc(p.Retired, compareRanges)
 	if len(ranges) > 0 && p.Size(cluster.IPv4) == 0 && p.Size(cluster.IPv6) == 0 {
 		ranges[0].fault("%q: nothing in the pool can be handed out: avoidBuggyIPs leaves out .0 and .255, and at layer 2 an IPv6 subnet's first address belongs to its routers; write a larger range", ranges[0].node.Value)
 	}
-	slices.SortFunc(p.Ranges, compareRanges)
-	slices.SortFunc(p.Retired, compareRanges)
+	p.reserve(reserved)
 	return p
+}
+
+// reserve takes in ranges that lie within those of the pool.
+func (p *Pool) reserve(reserved []rangeAt) {
+	for _, at := range reserved {
+		if !slices.ContainsFunc(p.Ranges, func(r Range) bool { return r.Contains(at.From) && r.Contains(at.To) }) {
+			at.fault("%q: is within no range of the pool; write addresses of one of its ranges", at.node.Value)
+			continue
+		}
+		p.Reserved = append(p.Reserved, at.Range)
+	}
+	refuseOverlaps(reserved)
+	slices.SortFunc(p.Reserved, compareRanges)
 }
 
 const (

@@ -78,12 +78,16 @@ func randomPool(r *rand.Rand, i int) Pool {
 		AutoAssign:    coin(r),
 		AvoidBuggyIPs: coin(r),
 		Priority:      r.Intn(2001) - 1000,
+		Quarantine:    time.Duration(r.Intn(int(maxQuarantine/time.Second))) * time.Second,
 		Weights:       coin(r),
 		FlowRescue:    coin(r),
 	}
 	for j := range byte(1 + r.Intn(3)) {
 		a, b := byte(r.Intn(256)), byte(r.Intn(256))
 		p.Ranges = append(p.Ranges, Range{netip.AddrFrom4([4]byte{20, byte(i), j, min(a, b)}), netip.AddrFrom4([4]byte{20, byte(i), j, max(a, b)})})
+	}
+	if coin(r) {
+		p.Reserved = append(p.Reserved, p.Ranges[0])
 	}
 	if coin(r) {
 		p.Ranges = append(p.Ranges, prefixRange(netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::/%d", i, 48+r.Intn(81)))))

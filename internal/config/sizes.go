@@ -34,17 +34,42 @@ func (p Pool) Size(f cluster.Family) uint64 {
 			continue
 		}
 		n := r.Size()
-		if p.AvoidBuggyIPs && f == cluster.IPv4 {
-			n -= r.buggy()
-		}
-		if p.L2 && f == cluster.IPv6 && n < math.MaxUint64 {
-			n -= r.anycasts()
+		if n < math.MaxUint64 {
+			n -= p.keptBackIn(r)
 		}
 		if sum, carry = bits.Add64(sum, n, 0); carry > 0 {
 			return math.MaxUint64
 		}
 	}
 	return sum
+}
+
+// keptBackIn counts the addresses of one of the pool's ranges, of less than a /64, that
+// KeepsBack.
+func (p Pool) keptBackIn(r Range) (n uint64) {
+	if p.AvoidBuggyIPs && r.From.Is4() {
+		n = r.buggy()
+	}
+	anycasts := r.anycasts()
+	if !p.L2 || r.From.Is4() {
+		anycasts = nil
+	}
+	n += uint64(len(anycasts))
+	for _, x := range p.Reserved {
+		if !r.Contains(x.From) {
+			continue
+		}
+		n += x.Size()
+		if p.AvoidBuggyIPs && x.From.Is4() {
+			n -= x.buggy() // they have been counted
+		}
+		for _, a := range anycasts {
+			if x.Contains(a) {
+				n--
+			}
+		}
+	}
+	return n
 }
 
 // Insert adds an address to sorted ranges, and joins it to those that it is next to.
@@ -73,10 +98,14 @@ func (p Pool) Usable(a netip.Addr) bool {
 
 // KeepsBack tells whether an address of the pool is only for those who ask for it.
 func (p Pool) KeepsBack(a netip.Addr) bool {
-	if a.Is4() {
+	switch {
+	case anyContains(p.Reserved, a):
+		return true
+	case a.Is4():
 		return p.AvoidBuggyIPs && isBuggy(a)
+	default:
+		return p.L2 && p.isAnycast(a)
 	}
-	return p.L2 && p.isAnycast(a)
 }
 
 // isAnycast tells whether an address may be that which every router of the subnet
@@ -104,17 +133,21 @@ func (r Range) isSubnet() bool {
 	return ok && p.Bits() < 127
 }
 
-// anycasts counts the addresses of an IPv6 range, of less than a /64, that may be a
+// anycasts are the addresses of an IPv6 range, of less than a /64, that may be a
 // router's.
-func (r Range) anycasts() (n uint64) {
+func (r Range) anycasts() (all []netip.Addr) {
+	if r.From.Is4() {
+		return nil
+	}
 	if isSubnet64(r.From) || r.isSubnet() {
-		n++
+		all = append(all, r.From)
 	}
 	from, to := r.From.As16(), r.To.As16()
-	if [8]byte(from[:8]) != [8]byte(to[:8]) {
-		n++ // it reaches into the next /64
+	if [8]byte(from[:8]) != [8]byte(to[:8]) { // it reaches into the next /64
+		clear(to[8:])
+		all = append(all, netip.AddrFrom16(to))
 	}
-	return n
+	return all
 }
 
 // Addrs is every address of a family that the pool may hand out, ascending. An

@@ -64,6 +64,31 @@ func TestPoolSizeIsWhatCanBeVisited(t *testing.T) {
 	}
 }
 
+// Addresses that are kept back for two reasons count once.
+func TestPoolSizeWithoutWhatIsReserved(t *testing.T) {
+	for _, tt := range []struct {
+		ranges, reserved string
+		f                cluster.Family
+		want, avoid      uint64 // avoid: with avoidBuggyIPs and at layer 2
+	}{
+		{"192.0.2.0/24", "192.0.2.0/30", cluster.IPv4, 252, 251},
+		{"192.0.2.0/24, 192.0.3.0/24", "192.0.3.255/32, 192.0.3.8/31", cluster.IPv4, 509, 506},
+		{"192.0.2.0/24", "192.0.2.0/24", cluster.IPv4, 0, 0},
+		{"'2001:db8::/120'", "'2001:db8::/128'", cluster.IPv6, 255, 255},
+		{"'2001:db8::/120'", "'2001:db8::8/125'", cluster.IPv6, 248, 247},
+		{"'2001:db8::ffff:ffff:ffff:fff0-2001:db8:0:1::f'", "'2001:db8:0:1::/127'", cluster.IPv6, 30, 30},
+	} {
+		c := mustParse(t, head+"pools: [{name: a, ranges: ["+tt.ranges+"], reserved: ["+tt.reserved+"]}]")
+		for i, want := range []uint64{tt.want, tt.avoid} {
+			p := c.Pools[0]
+			p.AvoidBuggyIPs, p.L2 = i == 1, i == 1
+			if size, visited := p.Size(tt.f), visit(t, p, tt.f); size != want || visited != want {
+				t.Errorf("%s without %s, avoid %v: size %d, visited %d, want %d", tt.ranges, tt.reserved, i == 1, size, visited, want)
+			}
+		}
+	}
+}
+
 func visit(t *testing.T, p Pool, f cluster.Family) (n uint64) {
 	t.Helper()
 	last := netip.Addr{}

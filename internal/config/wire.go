@@ -23,6 +23,7 @@ type (
 	wirePool struct {
 		Name          string   `yaml:"name"`
 		Ranges        []string `yaml:"ranges,omitempty"`
+		Reserved      []string `yaml:"reserved,omitempty"`
 		Retired       []string `yaml:"retired,omitempty"`
 		IPFamily      string   `yaml:"ipFamily,omitempty"`
 		AutoAssign    bool     `yaml:"autoAssign"`
