@@ -1,8 +1,8 @@
 // Command tests runs the tests of both modules and writes their test2json lines as
-// one stream, for gotestsum. Most of their time is waiting, so three packages run at
-// the same time, the longest first: one of the product's module and two of the lab's.
-// More would not leave two cores the air that tests with bounds on time need. At the
-// end it lists the slowest tests.
+// one stream, for gotestsum. Most of their time is waiting, so several packages run at
+// the same time, the longest first: three of the product's module, then two of the
+// lab's. More would not leave two cores the air that tests with bounds on time need. At
+// the end it lists the slowest tests.
 package main
 
 import (
@@ -20,8 +20,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // kubernetes is the one package that imports all of it. It has no tests, and go test
@@ -46,7 +44,7 @@ type suite struct {
 }
 
 func main() {
-	product := flag.Int("product", 1, "`number` of packages of the product's module at the same time")
+	product := flag.Int("product", 3, "`number` of packages of the product's module at the same time")
 	lab := flag.Int("lab", 2, "`number` of packages of the lab's module at the same time")
 	slowest := flag.Int("slowest", 10, "`number` of tests to list at the end")
 	flag.Parse()
@@ -75,11 +73,11 @@ func run(out *stream, suites []suite) error {
 		cmd.Stderr = os.Stdout
 		_ = cmd.Run()
 	}
-	var g errgroup.Group
+	var failed []error
 	for _, s := range suites {
-		g.Go(func() error { return s.run(out) })
+		failed = append(failed, s.run(out))
 	}
-	return g.Wait()
+	return errors.Join(failed...)
 }
 
 // find lists the packages, the longest first.
