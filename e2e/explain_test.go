@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -78,6 +79,14 @@ func TestStatusNamesWhatIsWrong(t *testing.T) {
 		if strings.Contains(out, gone) {
 			t.Errorf("%q is still in\n%s", gone, out)
 		}
+	}
+	var data struct {
+		Kind     string
+		Sessions []struct{ Node, Peer, State string }
+	}
+	must(t, json.Unmarshal([]byte(heraldctl(t, "status", "sessions", "-o", "json", "--kubeconfig", herald.Kubeconfig())), &data))
+	if len(data.Sessions) != 3 || data.Kind != "Status" || data.Sessions[2].Node != "n3" || data.Sessions[2].Peer != "router" || data.Sessions[2].State != "Established" {
+		t.Errorf("as data: %+v", data)
 	}
 }
 

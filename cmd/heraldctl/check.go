@@ -22,8 +22,8 @@ router that gets the weights of one address in two ways.
 
   --strict   a warning counts as a problem
 
-The exit status is 0 if the configuration is valid, 1 if it is not, and 2 if it
-could not be read.`
+The exit status is 0 if the configuration is valid, 1 if it is not, 2 if the
+command line is wrong, and 3 if it could not be read.`
 
 func check() command {
 	return command{

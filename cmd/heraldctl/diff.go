@@ -15,7 +15,7 @@ force; and what the allocator would refuse or warn of in this cluster, such as a
 that holds a node's address. Nothing is changed.
 
 The exit status is 0 if the allocator would take the configuration, 1 if it would
-not, and 2 if the file or the cluster could not be read.
+not, 2 if the command line is wrong, and 3 if the file or the cluster could not be read.
 
   --snapshot FILE          compare with what was saved instead of asking the cluster
 ` + clusterHelp

@@ -31,8 +31,8 @@ type streams struct {
 }
 
 // errFaults says that what was examined is faulty and that the faults have been
-// printed. It is the one error that exits with 1; all others, such as a file
-// that cannot be read, exit with 2.
+// printed. It is the one error that exits with 1. A mistake on the command line exits
+// with 2, and all others, which leave open what is so, with 3.
 var errFaults = errors.New("faults were found")
 
 // usageError is a mistake on the command line.
@@ -57,10 +57,11 @@ func run(ctx context.Context, std streams, args []string) int {
 		return 1
 	case errors.As(err, &usage):
 		_, _ = fmt.Fprintf(std.err, "heraldctl: %v; see heraldctl help\n", err)
+		return 2
 	default:
 		_, _ = fmt.Fprintf(std.err, "heraldctl: %v\n", err)
+		return 3
 	}
-	return 2
 }
 
 func dispatch(ctx context.Context, std streams, args []string) error {

@@ -16,7 +16,7 @@ what has no equal, and what is to be done by hand. Nothing is changed. docs/migr
 has the whole way from MetalLB to Herald.
 
 The exit status is 0 if the allocator would take the configuration, 1 if it would not,
-and 2 if a file or the cluster could not be read.
+2 if the command line is wrong, and 3 if a file or the cluster could not be read.
 
   --strict                 exit with 1 if there is a note
 ` + clusterHelp

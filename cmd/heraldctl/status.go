@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,9 +21,10 @@ alone.
 What a node's speaker says of itself counts; of the Services it is what stands in their
 status. The speakers are asked through the API server, as heraldctl explain does.
 
-The exit status is 0 if there is no problem, 1 if there is one, and 2 if the cluster
-could not be read.
+The exit status is 0 if there is no problem, 1 if one is printed, 2 if the command line
+is wrong, and 3 if the cluster could not be read.
 
+  -o, --output json        the same as data; docs/operations.md has the fields
 ` + clusterHelp
 
 func statusCommand() command {
@@ -37,22 +39,26 @@ func statusCommand() command {
 
 func runStatus(ctx context.Context, std streams, args []string) error {
 	var c clusterFlags
+	var output string
 	f := newFlags("status")
 	c.into(f)
+	f.StringVar(&output, "o", "", "")
+	f.StringVar(&output, "output", "", "")
 	rest, err := parseFlags(f, args)
 	if err != nil {
 		return err
 	}
-	tables := map[string]func(*explain.Status, io.Writer){
-		"pools": (*explain.Status).Pools, "nodes": (*explain.Status).Nodes,
-		"sessions": (*explain.Status).Sessions, "services": (*explain.Status).Services,
+	if output != "" && output != "json" {
+		return usageError{fmt.Sprintf("status: -o %q: write json, or leave it out", output)}
 	}
-	show := (*explain.Status).Write
+	show, only := explain.Report.Write, func(r explain.Report) explain.Report { return r }
 	if len(rest) > 0 {
-		known := false
-		if show, known = tables[rest[0]]; !known || len(rest) > 1 {
+		parts := explain.Parts()
+		i := slices.IndexFunc(parts, func(t explain.Part) bool { return t.Name == rest[0] })
+		if i < 0 || len(rest) > 1 {
 			return usageError{fmt.Sprintf("status: %q: write pools, nodes, sessions or services, or nothing", strings.Join(rest, " "))}
 		}
+		show, only = parts[i].Write, parts[i].Only
 	}
 	saved, client, err := c.load(ctx, std)
 	if err != nil {
@@ -71,11 +77,18 @@ func runStatus(ctx context.Context, std streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	show(s, std.out)
-	if len(rest) == 0 && len(s.Problems()) > 0 {
-		return errFaults
+	report := only(s.Report())
+	if output == "json" {
+		enc := json.NewEncoder(std.out)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(report)
+	} else {
+		show(report, std.out)
 	}
-	return nil
+	if err == nil && len(report.Problems) > 0 {
+		err = errFaults
+	}
+	return err
 }
 
 // newest is the text that people wrote last, be it in force or not.

@@ -16,7 +16,7 @@ import (
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
-var update = flag.Bool("update", false, "write docs/reasons.md")
+var update = flag.Bool("update", false, "write docs/reasons.md and the kept files")
 
 const reasonsDoc = "../../docs/reasons.md"
 

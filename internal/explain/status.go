@@ -74,10 +74,12 @@ func (s *Status) judge(written string) {
 
 // Problems are what somebody should look at, the whole cluster's first, then by node
 // and Service. Each says where it is, what is so, and what to do if that is known.
-func (s *Status) Problems() (lines []string) {
-	say := func(format string, args ...any) {
-		lines = append(lines, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
+func (s *Status) Problems() (all []Problem) {
+	add := func(p Problem) {
+		p.Message = strings.ReplaceAll(p.Message, "\n", "; ")
+		all = append(all, p)
 	}
+	say := func(format string, args ...any) { add(Problem{Message: fmt.Sprintf(format, args...)}) }
 	switch {
 	case s.accepted == nil:
 		say("no configuration is in force, so nothing is handed out or announced")
@@ -92,19 +94,19 @@ func (s *Status) Problems() (lines []string) {
 	}
 	for _, a := range s.answers {
 		for _, p := range s.ofNode(a) {
-			say("%s: %s", a.Node, p)
+			add(Problem{Node: a.Node, Message: p})
 		}
 	}
 	for _, svc := range s.services {
 		switch c := svc.Condition; {
 		case svc.Another():
 		case c.Reason == "":
-			say("%s: the allocator has said nothing of it: is there a leader? kubectl -n herald-system get lease herald-allocator", svc.Key())
+			add(Problem{Service: svc.Key(), Message: "the allocator has said nothing of it: is there a leader? kubectl -n herald-system get lease herald-allocator"})
 		case c.Reason != string(assign.Allocated) && c.Reason != string(assign.AddressRetired):
-			say("%s: %s: %s", svc.Key(), c.Reason, c.Message)
+			add(Problem{Service: svc.Key(), Message: c.Reason + ": " + c.Message})
 		}
 	}
-	return lines
+	return all
 }
 
 // ofNode is what is wrong on a node, by its speaker's own account.
@@ -178,21 +180,43 @@ func (p Peer) title() string {
 }
 
 // Write writes the overview: problems first, then all tables.
-func (s *Status) Write(w io.Writer) {
-	if s.accepted == nil {
+func (r Report) Write(w io.Writer) {
+	if r.Configuration == "" {
 		fmt.Fprintln(w, "configuration: none in force")
 	} else {
-		fmt.Fprintf(w, "configuration: %s in force\n", s.hash)
+		fmt.Fprintf(w, "configuration: %s in force\n", r.Configuration)
 	}
-	problems := s.Problems()
-	fmt.Fprintf(w, "\nproblems: %d\n", len(problems))
-	for _, p := range problems {
-		fmt.Fprintln(w, "  "+p)
+	fmt.Fprintf(w, "\nproblems: %d\n", len(r.Problems))
+	for _, p := range r.Problems {
+		fmt.Fprintln(w, "  "+p.String())
 	}
-	for _, table := range []func(io.Writer){s.Pools, s.Nodes, s.Sessions, s.Services} {
+	for _, t := range Parts() {
 		fmt.Fprintln(w)
-		table(w)
+		t.Write(r, w)
 	}
+}
+
+// A Part of a Report is a table that can be asked for alone.
+type Part struct {
+	Name  string
+	Write func(Report, io.Writer)
+	Only  func(Report) Report // which has no other part
+}
+
+// Parts are all there are, in their order.
+func Parts() []Part {
+	return []Part{
+		{"pools", Report.pools, func(r Report) Report { return r.without(Report{Pools: r.Pools}) }},
+		{"nodes", Report.nodes, func(r Report) Report { return r.without(Report{Nodes: r.Nodes}) }},
+		{"sessions", Report.sessions, func(r Report) Report { return r.without(Report{Sessions: r.Sessions}) }},
+		{"services", Report.services, func(r Report) Report { return r.without(Report{Services: r.Services}) }},
+	}
+}
+
+// without is the head of r with the lists of part.
+func (r Report) without(part Report) Report {
+	part.APIVersion, part.Kind, part.Time, part.Configuration = r.APIVersion, r.Kind, r.Time, r.Configuration
+	return part
 }
 
 // grid aligns rows of cells. Empty cells are dashes.
@@ -207,59 +231,42 @@ func grid(w io.Writer, rows [][]string) {
 	_ = t.Flush() // the writer's errors have no other way out
 }
 
-// Pools writes how full each pool is.
-func (s *Status) Pools(w io.Writer) {
+func (r Report) pools(w io.Writer) {
 	rows := [][]string{{"POOL", "FAMILY", "IN USE", "FREE"}}
-	for _, u := range s.pools {
-		rows = append(rows, []string{u.Pool, string(u.Family), strconv.FormatUint(u.Assigned, 10), strconv.FormatUint(u.Capacity-min(u.Assigned, u.Capacity), 10)})
+	for _, p := range r.Pools {
+		rows = append(rows, []string{p.Name, string(p.Family), strconv.FormatUint(p.InUse, 10), strconv.FormatUint(p.Free, 10)})
 	}
 	grid(w, rows)
 }
 
-// Nodes writes what each node's speaker says of itself.
-func (s *Status) Nodes(w io.Writer) {
+func (r Report) nodes(w io.Writer) {
 	rows := [][]string{{"NODE", "SPEAKER", "CONFIGURATION", "SESSIONS", "ROUTES", "PROBLEMS"}}
-	for _, a := range s.answers {
-		if a.Unknown != "" {
-			rows = append(rows, []string{a.Node, "not known", "", "", "", "1"})
+	for _, n := range r.Nodes {
+		if !n.Answers {
+			rows = append(rows, []string{n.Name, "not known", "", "", "", strconv.Itoa(n.Problems)})
 			continue
 		}
-		up, routes := 0, 0
-		for _, p := range a.State.Peers {
-			if p.State == "Established" {
-				up++
-			}
-			routes += p.Routes
-		}
-		rows = append(rows, []string{a.Node, "runs", a.State.ConfigHash, fmt.Sprintf("%d/%d", up, len(a.State.Peers)), strconv.Itoa(routes), strconv.Itoa(len(s.ofNode(a)))})
+		rows = append(rows, []string{n.Name, "runs", n.Configuration, fmt.Sprintf("%d/%d", n.SessionsUp, n.Sessions), strconv.Itoa(n.Routes), strconv.Itoa(n.Problems)})
 	}
 	grid(w, rows)
 }
 
-// Sessions writes the BGP sessions of all nodes that have answered.
-func (s *Status) Sessions(w io.Writer) {
+func (r Report) sessions(w io.Writer) {
 	rows := [][]string{{"NODE", "PEER", "ADDRESS", "STATE", "FOR", "BFD", "ROUTES", "LAST ERROR"}}
-	for _, a := range s.answers {
-		for _, p := range a.State.Peers {
-			addr := ""
-			if p.Address.IsValid() {
-				addr = p.Address.String()
-			}
-			rows = append(rows, []string{a.Node, p.Name, addr, p.State, age(s.now, p.Since), p.BFD, strconv.Itoa(p.Routes), strings.ReplaceAll(p.LastError, "\n", "; ")})
+	for _, s := range r.Sessions {
+		addr := ""
+		if s.Address.IsValid() {
+			addr = s.Address.String()
 		}
+		rows = append(rows, []string{s.Node, s.Peer, addr, s.State, age(r.Time, s.Since), s.BFD, strconv.Itoa(s.Routes), s.LastError})
 	}
 	grid(w, rows)
 }
 
-// Services writes what the API says of each Service of Herald's.
-func (s *Status) Services(w io.Writer) {
+func (r Report) services(w io.Writer) {
 	rows := [][]string{{"SERVICE", "ADDRESSES", "REASON"}}
-	for _, svc := range s.services {
-		reason := svc.Condition.Reason
-		if svc.Another() {
-			reason = string(assign.ServedByAnother)
-		}
-		rows = append(rows, []string{svc.Key(), joined(svc.Ingress), reason})
+	for _, s := range r.Services {
+		rows = append(rows, []string{s.Namespace + "/" + s.Name, joined(s.Addresses), s.Reason})
 	}
 	grid(w, rows)
 }

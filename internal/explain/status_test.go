@@ -1,8 +1,10 @@
 package explain_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +57,67 @@ func status(t *testing.T, s explain.Saved, answers []explain.Answer, written str
 	return got
 }
 
+func problems(s *explain.Status) (lines []string) {
+	for _, p := range s.Problems() {
+		lines = append(lines, p.String())
+	}
+	return lines
+}
+
+func part(t *testing.T, name string) explain.Part {
+	t.Helper()
+	for _, p := range explain.Parts() {
+		if p.Name == name {
+			return p
+		}
+	}
+	t.Fatalf("no part %s", name)
+	return explain.Part{}
+}
+
+// What is printed as data is an interface: who changes this file breaks scripts.
+func TestReport(t *testing.T) {
+	saved := explain.Saved{Config: inForce, Cluster: cluster.Snapshot{
+		Nodes: []cluster.Node{{Name: "n1"}, {Name: "n2"}},
+		Services: []cluster.Service{
+			loadBalancer("waits", cluster.Condition{Reason: "PoolExhausted", Message: "no IPv4 address is free"}),
+			loadBalancer("web", cluster.Condition{Allocated: true, Reason: "Allocated"}, "198.51.100.1"),
+		},
+	}}
+	ill := well(t, "n2")
+	ill.State.Peers[0].State, ill.State.Peers[0].LastError, ill.State.Peers[0].Routes = "Active", "connection refused:\nnothing listens there", 0
+	ill.State.Peers[0].Since = statusNow.Add(-time.Minute)
+	r := status(t, saved, []explain.Answer{well(t, "n1"), ill}, inForce).Report()
+	all, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const kept = "testdata/status.v1.json"
+	got := strings.ReplaceAll(string(all), hashOf(t, inForce), "HASH") + "\n"
+	if *update {
+		if err := os.WriteFile(kept, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for _, p := range explain.Parts() {
+		text, err := json.Marshal(p.Only(r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fields map[string]any
+		if err := json.Unmarshal(text, &fields); err != nil || len(fields) != 5 || fields[p.Name] == nil || fields["kind"] != "Status" {
+			t.Errorf("%s alone: %v %s", p.Name, err, text)
+		}
+	}
+}
+
 func TestStatusOfAClusterThatIsWell(t *testing.T) {
 	saved := explain.Saved{Config: inForce, Cluster: cluster.Snapshot{
 		Nodes: []cluster.Node{{Name: "n1"}, {Name: "n2"}},
@@ -66,7 +129,7 @@ func TestStatusOfAClusterThatIsWell(t *testing.T) {
 	saved.Cluster.Services[0].StatusOf = "other"
 	s := status(t, saved, []explain.Answer{well(t, "n1"), well(t, "n2")}, inForce)
 	var b strings.Builder
-	s.Write(&b)
+	s.Report().Write(&b)
 	want := strings.ReplaceAll(`configuration: HASH in force
 
 problems: 0
@@ -149,7 +212,7 @@ func TestStatusNamesTroubles(t *testing.T) {
 		if tt.written == "" {
 			tt.written = inForce
 		}
-		got := status(t, saved, []explain.Answer{a}, tt.written).Problems()
+		got := problems(status(t, saved, []explain.Answer{a}, tt.written))
 		if len(got) != 1 || !strings.HasPrefix(got[0], tt.want) {
 			t.Errorf("%s:\n%s\nwant %s", tt.desc, strings.Join(got, "\n"), tt.want)
 		}
@@ -160,16 +223,19 @@ func TestStatusOfNodesThatDoNotAnswer(t *testing.T) {
 	saved := explain.Saved{Config: inForce, Cluster: cluster.Snapshot{Nodes: []cluster.Node{{Name: "n1"}}}}
 	s := status(t, saved, []explain.Answer{{Node: "n1", Unknown: "the speaker does not run: kubectl describe pod", Pod: "herald-speaker-x"}}, "")
 	want := []string{"there is no ConfigMap herald with a key config.yaml: the last configuration that was accepted stays in force, if there is one", "n1: not known: the speaker does not run: kubectl describe pod herald-speaker-x"}
-	if diff := cmp.Diff(want, s.Problems()); diff != "" {
+	if diff := cmp.Diff(want, problems(s)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+	if r := s.Report(); len(r.Nodes) != 1 || r.Nodes[0] != (explain.NodeReport{Name: "n1", Problems: 1}) || len(r.Sessions) != 0 {
+		t.Errorf("nodes %+v, sessions %+v", r.Nodes, r.Sessions)
+	}
 	var b strings.Builder
-	s.Nodes(&b)
+	part(t, "nodes").Write(s.Report(), &b)
 	if !strings.Contains(b.String(), "n1    not known  -              -         -       1\n") {
 		t.Errorf("got\n%s", b.String())
 	}
 	b.Reset()
-	s.Sessions(&b)
+	part(t, "sessions").Write(s.Report(), &b)
 	if fmt.Sprint(strings.Count(b.String(), "\n")) != "1" {
 		t.Errorf("got\n%s", b.String())
 	}
