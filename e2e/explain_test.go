@@ -3,10 +3,8 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,7 +25,7 @@ func TestExplainLiveAndFromASnapshot(t *testing.T) {
 	must(t, err)
 	must(t, herald.WaitWeights(ctx, 10*time.Second, addrs[0], map[string]int{"n1": 1, "n2": 2}))
 
-	live := heraldctl(t, "explain", "--kubeconfig", herald.Kubeconfig(), "told")
+	live := heraldctl(t, "explain", "told")
 	for _, want := range []string{
 		"allocation: Allocated: has " + addrs[0].String() + " of pool public",
 		"n1  announces  weight 1  33.3 % of the traffic",
@@ -45,7 +43,7 @@ func TestExplainLiveAndFromASnapshot(t *testing.T) {
 		}
 	}
 	file := filepath.Join(t.TempDir(), "saved.json")
-	must(t, os.WriteFile(file, []byte(heraldctl(t, "snapshot", "--kubeconfig", herald.Kubeconfig())), 0o600))
+	must(t, os.WriteFile(file, []byte(heraldctl(t, "snapshot")), 0o600))
 	saved := heraldctl(t, "explain", "--snapshot", file, "told")
 	decided, rest, _ := strings.Cut(saved, "\nBGP sessions, measured shares, flow rescue: ")
 	if !strings.HasPrefix(live, decided) || strings.Contains(saved, "kube-proxy, asked") || !strings.HasSuffix(rest, "were not asked\n") {
@@ -84,7 +82,7 @@ func TestStatusNamesWhatIsWrong(t *testing.T) {
 		Kind     string
 		Sessions []struct{ Node, Peer, State string }
 	}
-	must(t, json.Unmarshal([]byte(heraldctl(t, "status", "sessions", "-o", "json", "--kubeconfig", herald.Kubeconfig())), &data))
+	must(t, json.Unmarshal([]byte(heraldctl(t, "status", "sessions", "-o", "json")), &data))
 	if len(data.Sessions) != 3 || data.Kind != "Status" || data.Sessions[2].Node != "n3" || data.Sessions[2].Peer != "router" || data.Sessions[2].State != "Established" {
 		t.Errorf("as data: %+v", data)
 	}
@@ -94,17 +92,14 @@ func TestStatusNamesWhatIsWrong(t *testing.T) {
 // there are problems, also such as other tests have left.
 func statusSays(t *testing.T, atMost time.Duration, words ...string) (text string) {
 	t.Helper()
-	bin, err := lab.BinDir()
-	must(t, err)
 	must(t, stage.Wait(t.Context(), atMost, func() error {
-		out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "heraldctl"), "status", "--kubeconfig", herald.Kubeconfig()).Output()
-		text = string(out)
-		var exit *exec.ExitError
-		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		out, wrong, err := herald.Heraldctl(t.Context(), "status")
+		if err != nil {
 			return err
 		}
-		if problems := !strings.Contains(text, "\nproblems: 0\n"); problems != (err != nil) {
-			return fmt.Errorf("it ended with 1: %t, and printed\n%s", err != nil, out)
+		text = out
+		if problems := !strings.Contains(text, "\nproblems: 0\n"); problems != wrong {
+			return fmt.Errorf("it ended with 1: %t, and printed\n%s", wrong, out)
 		}
 		for _, w := range words {
 			if !strings.Contains(text, w) {
@@ -116,16 +111,13 @@ func statusSays(t *testing.T, atMost time.Duration, words ...string) (text strin
 	return text
 }
 
+// heraldctl finds that all is as it should be.
 func heraldctl(t *testing.T, args ...string) string {
 	t.Helper()
-	bin, err := lab.BinDir()
+	out, wrong, err := herald.Heraldctl(t.Context(), args...)
 	must(t, err)
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "heraldctl"), args...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("heraldctl %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	if wrong {
+		t.Fatalf("heraldctl %s finds faults:\n%s", strings.Join(args, " "), out)
 	}
-	return string(out)
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -33,6 +34,10 @@ than 100 nodes only those are asked of which something is expected.
 
 Of a Service with externalTrafficPolicy Local every node's kube-proxy is asked,
 too, how many ready endpoints it has there. That is the weight if all is well.
+
+What is not as it should be stands at the end. The exit status is 0 if that is nothing, 1
+if it is something, 2 if the command line is wrong, and 3 if the cluster or the file
+could not be read, or has no such Service.
 
   -n, --namespace NAME     of the Service; default that of the context, else default
   --snapshot FILE          explain what was saved instead of asking the cluster
@@ -128,7 +133,7 @@ func runExplain(ctx context.Context, std streams, args []string) error {
 			return err
 		}
 		explain.NotAsked(std.out, q.announcing, q.rescuing)
-		return nil
+		return tellWrong(std.out, saved, key, nil)
 	}
 	answers := askNodes(ctx, client, q)
 	if err := explain.Service(std.out, saved, key, answers); err != nil {
@@ -138,7 +143,20 @@ func runExplain(ctx context.Context, std streams, args []string) error {
 		return err
 	}
 	tellRest(std.out, q, answers)
-	return nil
+	return tellWrong(std.out, saved, key, answers)
+}
+
+// tellWrong lists what is not as it should be, if anything is.
+func tellWrong(w io.Writer, saved explain.Saved, key string, answers []explain.Answer) error {
+	problems, err := explain.Wrong(saved, key, answers, time.Now())
+	if err != nil || len(problems) == 0 {
+		return err
+	}
+	_, _ = fmt.Fprintf(w, "\nproblems: %d\n", len(problems))
+	for _, p := range problems {
+		_, _ = fmt.Fprintf(w, "  %s\n", p)
+	}
+	return errFaults
 }
 
 // serviceKey is namespace/name of a Service as a person names it.

@@ -2,13 +2,10 @@ package layer2
 
 import (
 	"context"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
 )
 
@@ -51,11 +48,9 @@ func create(t *testing.T, v stage.Service) {
 
 func explain(t *testing.T, service string) string {
 	t.Helper()
-	bin, err := lab.BinDir()
+	out, _, err := herald.Heraldctl(t.Context(), "explain", service)
 	must(t, err)
-	out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "heraldctl"), "explain", "--kubeconfig", herald.Kubeconfig(), service).Output()
-	must(t, err)
-	return string(out)
+	return out
 }
 
 // While the pods of a Local Service move, no node without one answers.

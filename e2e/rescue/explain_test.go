@@ -3,13 +3,10 @@ package rescue
 import (
 	"fmt"
 	"io"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/e2e/lab"
 	"github.com/heraldlb/herald/e2e/stage"
 )
 
@@ -46,12 +43,10 @@ func explains(t *testing.T, atMost time.Duration, words ...string) {
 
 func explainsOf(t *testing.T, service string, atMost time.Duration, words ...string) {
 	t.Helper()
-	bin, err := lab.BinDir()
-	must(t, err)
 	must(t, stage.Wait(t.Context(), atMost, func() error {
-		out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "heraldctl"), "explain", "--kubeconfig", herald.Kubeconfig(), service).CombinedOutput()
+		out, _, err := herald.Heraldctl(t.Context(), "explain", service)
 		for _, w := range words {
-			if err == nil && !strings.Contains(string(out), w) {
+			if err == nil && !strings.Contains(out, w) {
 				err = fmt.Errorf("%q is missing", w)
 			}
 		}

@@ -2,8 +2,6 @@ package routers
 
 import (
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,13 +62,9 @@ func TestIgnoredWeightsAreTold(t *testing.T) {
 
 func explain(t *testing.T) string {
 	t.Helper()
-	bin, err := lab.BinDir()
+	out, _, err := herald.Heraldctl(t.Context(), "explain", "web")
 	must(t, err)
-	out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "heraldctl"), "explain", "--kubeconfig", herald.Kubeconfig(), "web").CombinedOutput()
-	if err != nil {
-		t.Fatalf("explain: %v: %s", err, out)
-	}
-	return string(out)
+	return out
 }
 
 func send(t *testing.T, to string, firstPort, n int) {

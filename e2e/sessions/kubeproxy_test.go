@@ -3,8 +3,6 @@ package sessions
 import (
 	"context"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,12 +54,16 @@ func TestANodeWhoseKubeProxyIsDeadServesNothingThatHasChanged(t *testing.T) {
 		}
 		return err
 	}))
-	bin, err := lab.BinDir()
-	must(t, err)
-	out, _ := exec.CommandContext(ctx, filepath.Join(bin, "heraldctl"), "status", "--kubeconfig", herald.Kubeconfig()).CombinedOutput() // there are problems
-	for _, want := range []string{"\n  n1: kube-proxy does not answer any more\n", "\n  n1: kube-proxy: default/dead-a IPv4: "} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("%q is missing in\n%s", want, out)
+	for command, says := range map[string][]string{
+		"status":         {"\n  n1: kube-proxy does not answer any more\n", "\n  n1: kube-proxy: default/dead-a IPv4: "},
+		"explain dead-a": {": it should announce it, and is silent: RulesOutdated: "},
+	} {
+		out, wrong, err := herald.Heraldctl(ctx, strings.Fields(command)...)
+		must(t, err)
+		for _, want := range says {
+			if !wrong || !strings.Contains(out, want) {
+				t.Errorf("%s: %q is missing, or its exit status is not 1:\n%s", command, want, out)
+			}
 		}
 	}
 	got := during(t, changed[0], 5*time.Second, func() {})
