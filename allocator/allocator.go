@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +69,7 @@ type Options struct {
 	Namespace string // required; of the two ConfigMaps
 	ConfigMap string // required; what the user writes
 	Accepted  string // required; where the accepted configuration is published
+	Status    string // where the leader's report is published; empty: nowhere
 
 	// ServiceClass and Classless are what the configuration calls so; they count more
 	// than that. Empty: as it says, or as is the default before there is one.
@@ -110,11 +112,17 @@ func New(o Options) (*Allocator, error) {
 // cluster: call it while holding the lease. When it returns, nothing is being
 // written any more.
 func (a *Allocator) Run(ctx context.Context) error {
+	reporter := newReporter(a.o, &a.state)
 	t := &term{
 		Options: a.o,
 		judge:   newJudge(a.o),
 		writes:  newWrites(a.o),
-		publish: a.state.Store,
+		publish: func(s *State) { a.state.Store(s); reporter.poke() },
+	}
+	if a.o.Status != "" {
+		var group sync.WaitGroup
+		defer group.Wait()
+		group.Go(func() { reporter.run(ctx) })
 	}
 	a.o.Metrics.leader.Set(1)
 	defer a.o.Metrics.stopLeading()
@@ -146,7 +154,7 @@ func (t *term) run(ctx context.Context) error {
 // begin learns what the predecessor has done: its last writes, and the
 // configuration that was in force.
 func (t *term) begin(ctx context.Context) bool {
-	for _, learn := range []func(context.Context) error{t.synced, t.Source.CatchUp, t.judge.restore} {
+	for _, learn := range []func(context.Context) error{t.synced, t.Source.CatchUp, t.judge.restore, t.recall} {
 		if !t.insist(ctx, learn) {
 			return false
 		}

@@ -81,7 +81,7 @@ func newModel(t *testing.T, n uint64) *model {
 		world: newWorld(""), t: t, r: rand.New(rand.NewPCG(n, 13)),
 		excused: map[string]bool{}, undone: map[netip.Addr]bool{}, hidden: map[string]time.Time{},
 	}
-	m.write, m.after, m.wrote = m.before, m.lose, m.look
+	m.write, m.after, m.wrote, m.options.Status = m.before, m.lose, m.look, statusName
 	_, m.stop = m.lead(t)
 	return m
 }

@@ -16,12 +16,13 @@ import (
 type quarantine struct {
 	seen map[netip.Addr]uint64 // addresses in use, and the turn in which they were last
 	turn uint64
-	left []leftAddr // the one that was left first in front
+	left []Left // the one that was left first in front
 }
 
-type leftAddr struct {
-	addr  netip.Addr
-	until time.Time // it is in quarantine
+// Left is an address that its last Service has left.
+type Left struct {
+	Address netip.Addr `json:"address"`
+	Until   time.Time  `json:"until"` // it is in quarantine
 }
 
 // look finds out what has been left since the last look, and returns what is in
@@ -38,8 +39,8 @@ func (q *quarantine) look(c *config.Config, now time.Time, services ...[]cluster
 			}
 		}
 	}
-	q.left = slices.DeleteFunc(q.left, func(l leftAddr) bool { return q.seen[l.addr] == q.turn || !now.Before(l.until) })
-	var fresh []leftAddr
+	q.left = slices.DeleteFunc(q.left, func(l Left) bool { return q.seen[l.Address] == q.turn || !now.Before(l.Until) })
+	var fresh []Left
 	for a, turn := range q.seen {
 		if turn == q.turn {
 			continue
@@ -49,13 +50,13 @@ func (q *quarantine) look(c *config.Config, now time.Time, services ...[]cluster
 			continue
 		}
 		if p := c.PoolOf(a); p != nil && p.Quarantine > 0 {
-			fresh = append(fresh, leftAddr{a, now.Add(p.Quarantine)})
+			fresh = append(fresh, Left{a, now.Add(p.Quarantine).Round(time.Second)})
 		}
 	}
-	slices.SortFunc(fresh, func(x, y leftAddr) int { return x.addr.Compare(y.addr) })
+	slices.SortFunc(fresh, func(x, y Left) int { return x.Address.Compare(y.Address) })
 	q.left = append(q.left, fresh...)
 	for _, l := range q.left {
-		all = append(all, l.addr)
+		all = append(all, l.Address)
 	}
 	return all
 }

@@ -83,3 +83,25 @@ func TestAQuarantineBeginsWhenTheStatusLetsGo(t *testing.T) {
 		want(t, w, "a 192.0.2.4 Allocated", "b 192.0.2.1 Allocated")
 	})
 }
+
+// The next leader knows what was left before its time, from the report.
+func TestANewLeaderKnowsTheQuarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(pool("192.0.2.0/29"))
+		w.options.Status = statusName
+		w.create("a", "b")
+		_, stop := w.lead(t)
+		defer func() { stop() }()
+		want(t, w, "a 192.0.2.0 Allocated", "b 192.0.2.1 Allocated")
+		w.delete("a")
+		time.Sleep(reportPause)
+		synctest.Wait()
+		stop()
+		_, stop = w.lead(t)
+		w.create("c")
+		want(t, w, "b 192.0.2.1 Allocated", "c 192.0.2.2 Allocated")
+		time.Sleep(5*time.Minute - reportPause)
+		w.create("d")
+		want(t, w, "b 192.0.2.1 Allocated", "c 192.0.2.2 Allocated", "d 192.0.2.0 Allocated")
+	})
+}

@@ -2,6 +2,7 @@ package allocator
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/heraldlb/herald/allocator/assign"
 	"github.com/heraldlb/herald/internal/config"
@@ -17,6 +18,7 @@ type State struct {
 	Pools          []assign.PoolUsage    `json:"pools"`
 	Services       map[assign.Reason]int `json:"services"` // how many, by reason
 	PendingWrites  int                   `json:"pendingWrites"`
+	Quarantine     []Left                `json:"quarantine"` // the one that was left first in front
 }
 
 // State is the zero State while another replica leads.
@@ -37,6 +39,7 @@ func (t *term) report(r assign.Result) {
 		Services:     countReasons(r),
 
 		PendingWrites: len(t.writes.byUID),
+		Quarantine:    slices.Clone(t.left.left),
 	}
 	s.ConfigProblems, s.ConfigWarnings = texts(t.judge.faults()), texts(t.judge.warnings)
 	t.state = s

@@ -36,6 +36,8 @@ type world struct {
 	writes    []string // "default/web 192.0.2.1 Allocated"
 	events    []string // "Normal Allocated default/web"
 	publishes []string // hash and source version
+	reports   []string // of the status
+	unread    error    // when the report is read
 	active    int
 	busiest   int
 
@@ -224,9 +226,18 @@ func (w *world) count(n int) {
 	w.busiest = max(w.busiest, w.active)
 }
 
-func (w *world) ReadConfigMap(context.Context, string) (cluster.ConfigMap, bool, error) {
+const statusName = "herald-status"
+
+func (w *world) ReadConfigMap(_ context.Context, name string) (cluster.ConfigMap, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if name == statusName {
+		n := len(w.reports)
+		if n == 0 {
+			return cluster.ConfigMap{}, false, w.unread
+		}
+		return cluster.ConfigMap{Data: map[string]string{StatusKey: w.reports[n-1]}}, true, w.unread
+	}
 	if w.accepted == nil {
 		return cluster.ConfigMap{}, false, nil
 	}
@@ -240,6 +251,10 @@ func (w *world) PublishConfigMap(_ context.Context, name string, annotations, da
 		if err := w.publish(); err != nil {
 			return err
 		}
+	}
+	if name == statusName {
+		w.reports = append(w.reports, data[StatusKey])
+		return nil
 	}
 	w.accepted = &cluster.ConfigMap{Namespace: "herald-system", Name: name, Annotations: annotations, Data: data}
 	w.publishes = append(w.publishes, annotations[AnnotationSource])

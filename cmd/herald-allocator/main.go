@@ -33,7 +33,7 @@ func main() {
 
 type options struct {
 	*daemon.Flags
-	configMap, accepted string
+	configMap, accepted, status string
 	lease, identity     string
 	class, classless    string
 }
@@ -42,6 +42,7 @@ func parseFlags(args []string, errOut io.Writer) (options, error) {
 	o := options{Flags: daemon.NewFlags("herald-allocator", ":7472", errOut)}
 	f := o.Set()
 	f.StringVar(&o.configMap, "config-map", "herald", "`name` of the ConfigMap that the user writes")
+	f.StringVar(&o.status, "status-config-map", "herald-status", "`name` of the ConfigMap that tells how full pools are, and what is wrong with the configuration; empty: none")
 	f.StringVar(&o.accepted, "accepted-config-map", "herald-accepted", "`name` of the ConfigMap that is published for the speakers")
 	f.StringVar(&o.class, "service-class", "", "the spec.loadBalancerClass that asks for Herald; counts more than `serviceClass` of the configuration")
 	f.StringVar(&o.classless, "classless", "", "serve or ignore Services without a class; counts more than `classless` of the configuration")

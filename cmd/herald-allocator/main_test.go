@@ -65,6 +65,10 @@ func TestDualStackServiceGetsItsAddressesAndConditionAndEvent(t *testing.T) {
 	if !strings.Contains(accepted, "heraldlb.io/config-hash") || !strings.Contains(accepted, "198.51.100.0") {
 		t.Errorf("accepted: %s", accepted)
 	}
+	kubetest.Eventually(t, 15*time.Second, "a report", func() bool {
+		report := s.Kubectl(t, "get", "-n", system, "configmap", "herald-status", "-o", `jsonpath={.data.status\.yaml}`)
+		return strings.Contains(report, "family: IPv4\n      inUse: 1\n") && strings.Contains(report, "Allocated: 1\n")
+	})
 	if state := r.get("/state"); !strings.Contains(state, `"Allocated": 1`) {
 		t.Errorf("/state: %s", state)
 	}

@@ -61,7 +61,7 @@ func installed(t *testing.T) *kubetest.Server {
 			err = errors.Join(err, s.Admin.CoreV1().Services(svc.Namespace).Delete(t.Context(), svc.Name, metav1.DeleteOptions{}))
 		}
 	}
-	for _, name := range []string{"herald", "herald-accepted"} {
+	for _, name := range []string{"herald", "herald-accepted", "herald-status"} {
 		if e := s.Admin.CoreV1().ConfigMaps(system).Delete(t.Context(), name, metav1.DeleteOptions{}); !apierrors.IsNotFound(e) {
 			err = errors.Join(err, e)
 		}

@@ -35,6 +35,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		Namespace:  o.Namespace,
 		ConfigMap:  o.configMap,
 		Accepted:   o.accepted,
+		Status:     o.status,
 
 		ServiceClass: o.class,
 		Classless:    o.classless,

@@ -21,7 +21,7 @@ func (c *Client) ReadConfigMap(ctx context.Context, name string) (cluster.Config
 	case apierrors.IsNotFound(err):
 		return cluster.ConfigMap{}, false, nil
 	case err != nil:
-		return cluster.ConfigMap{}, false, fmt.Errorf("read ConfigMap %s/%s: %w", c.namespace, name, err)
+		return cluster.ConfigMap{}, false, fmt.Errorf("read ConfigMap %s/%s: %w", c.namespace, name, classify(err))
 	}
 	return toConfigMap(got), true, nil
 }
