@@ -33,6 +33,8 @@ parts() {
 		bird-3 trixie bird3
 		bird3-sid sid bird3
 		openbgpd trixie openbgpd
+		prometheus-2.42 bookworm prometheus
+		prometheus-2.53 trixie prometheus
 		uml sid user-mode-linux
 		node bookworm containerd runc containernetworking-plugins mount dbus-daemon elogind
 	END
