@@ -34,8 +34,8 @@ func main() {
 type options struct {
 	*daemon.Flags
 	configMap, accepted, status string
-	lease, identity     string
-	class, classless    string
+	lease, identity             string
+	class, classless            string
 }
 
 func parseFlags(args []string, errOut io.Writer) (options, error) {

@@ -112,13 +112,16 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 			x.Peers = []bgp.PeerStatus{{Name: "router", Address: netip.MustParseAddr("10.0.0.1"), State: bgp.Active, Since: at}}
 		}, map[string]float64{
 			"herald_bgp_session_up 10.0.0.1 router": 0, "herald_bgp_routes_announced 10.0.0.1 router": 0,
+			"herald_bgp_pod_cidrs_announced 10.0.0.1 router":             0,
 			"herald_bgp_session_since_timestamp_seconds 10.0.0.1 router": 1_700_000_000.5,
 			"herald_bgp_routes_withheld 10.0.0.1 router":                 0,
 		}},
 		{"it is up", func() {
 			router().State, router().Since, router().Routes = bgp.Established, at.Add(time.Second), 7
+			router().PodCIDRs = 2
 		}, map[string]float64{
 			"herald_bgp_session_up 10.0.0.1 router": 1, "herald_bgp_routes_announced 10.0.0.1 router": 7,
+			"herald_bgp_pod_cidrs_announced 10.0.0.1 router":             2,
 			"herald_bgp_session_since_timestamp_seconds 10.0.0.1 router": 1_700_000_001.5,
 		}},
 		{"with BFD", func() { router().BFD = "Down" }, map[string]float64{"herald_bgp_bfd_up 10.0.0.1 router": 0}},
@@ -128,7 +131,7 @@ func TestMetricsFollowTheFacts(t *testing.T) {
 			"herald_bgp_session_last_error_timestamp_seconds 10.0.0.1 router": 1_700_000_000.5,
 		}},
 		{"a range on which nobody was found", func() { x.Peers = append(x.Peers, bgp.PeerStatus{Name: "any", State: bgp.Idle, Since: at}) }, map[string]float64{
-			"herald_bgp_session_up  any": 0, "herald_bgp_routes_announced  any": 0, "herald_bgp_routes_withheld  any": 0,
+			"herald_bgp_session_up  any": 0, "herald_bgp_routes_announced  any": 0, "herald_bgp_pod_cidrs_announced  any": 0, "herald_bgp_routes_withheld  any": 0,
 			"herald_bgp_session_since_timestamp_seconds  any": 1_700_000_000.5,
 		}},
 		{"which is refused at the same moment", func() { x.Table.Refused = []plan.RefusedPeer{{Name: "any"}} }, map[string]float64{"herald_bgp_peers_refused": 1}},

@@ -39,6 +39,8 @@ var (
 		"1 while the BGP session is Established.", []string{"peer", "address"}, nil)
 	peerRoutes = prometheus.NewDesc("herald_bgp_routes_announced",
 		"Prefixes announced to the peer.", []string{"peer", "address"}, nil)
+	peerPodCIDRs = prometheus.NewDesc("herald_bgp_pod_cidrs_announced",
+		"Prefixes of the node's pods announced to the peer.", []string{"peer", "address"}, nil)
 	peerSince = prometheus.NewDesc("herald_bgp_session_since_timestamp_seconds",
 		"Since when the BGP session is Established, or is not.", []string{"peer", "address"}, nil)
 	peerError = prometheus.NewDesc("herald_bgp_session_last_error_timestamp_seconds",
@@ -76,7 +78,7 @@ var (
 )
 
 func (o observed) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, rulesOutdated, kubeProxyUp, fuseHeld, resumed, rescueOn, rescuePackets, flowsOn, flowsTotal, flowsExpected, weightsIgnored, weightsWarnings, claims, rivals, conflicts, membersAlive, memberDeaths} {
+	for _, d := range []*prometheus.Desc{synced, configInForce, configRefused, decisions, weightsHeld, applyFailed, peerUp, peerRoutes, peerPodCIDRs, peerSince, peerError, peerBFD, peerWithheld, peersRefused, notForwarded, rulesOutdated, kubeProxyUp, fuseHeld, resumed, rescueOn, rescuePackets, flowsOn, flowsTotal, flowsExpected, weightsIgnored, weightsWarnings, claims, rivals, conflicts, membersAlive, memberDeaths} {
 		ch <- d
 	}
 }
@@ -139,6 +141,7 @@ func (x facts) collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(peerUp, flag01(p.State == bgp.Established), p.Name, at)
 		gauge(peerRoutes, float64(p.Routes), p.Name, at)
+		gauge(peerPodCIDRs, float64(p.PodCIDRs), p.Name, at)
 		gauge(peerSince, seconds(p.Since), p.Name, at)
 		gauge(peerWithheld, flag01(p.Withheld != ""), p.Name, at)
 		if !p.LastErrorAt.IsZero() {

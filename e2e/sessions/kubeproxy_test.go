@@ -56,7 +56,7 @@ func TestANodeWhoseKubeProxyIsDeadServesNothingThatHasChanged(t *testing.T) {
 	}))
 	for command, says := range map[string][]string{
 		"status":         {"\n  n1: kube-proxy does not answer any more\n", "\n  n1: kube-proxy: default/dead-a IPv4: "},
-		"explain dead-a": {": it should announce it, and is silent: RulesOutdated: "},
+		"explain dead-a": {"  RulesOutdated: kube-proxy has not answered since ", "\nproblems: 2\n  n1: kube-proxy does not answer any more\n"},
 	} {
 		out, wrong, err := herald.Heraldctl(ctx, strings.Fields(command)...)
 		must(t, err)

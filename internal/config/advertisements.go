@@ -34,6 +34,7 @@ func (s spot) advertisement() advertisementAt {
 		"nodeSelector":        func(s spot) { a.NodeSelector = s.selector() },
 		"serviceSelector":     func(s spot) { a.ServiceSelector = s.selector() },
 		"namespaces":          func(s spot) { a.Namespaces, _ = s.names("to announce the Services of every namespace") },
+		"podCIDRs":            func(s spot) { s.boolean(&a.PodCIDRs) },
 		"aggregationLength":   func(s spot) { a.length, a.AggregationLength = s, s.number(1, 32) },
 		"aggregationLengthV6": func(s spot) { a.lengthV6, a.AggregationLengthV6 = s, s.number(1, 128) },
 		"communities":         func(s spot) { a.communities = s.communities(&a.Attributes) },

@@ -58,7 +58,7 @@ func TestAdvertisementFaults(t *testing.T) {
 	wantFaults(t, pool+"advertisements: %s\n", map[string][]string{
 		"[]":                 nil,
 		"{}":                 {`advertisements: a mapping; write a list`},
-		"[a]":                {`advertisements[0]: "a": a string; write a mapping with the keys aggregationLength, aggregationLengthV6, communities, localPref, med, namespaces, nodeSelector, peers, pools, prepend, serviceSelector`},
+		"[a]":                {`advertisements[0]: "a": a string; write a mapping with the keys aggregationLength, aggregationLengthV6, communities, localPref, med, namespaces, nodeSelector, peers, podCIDRs, pools, prepend, serviceSelector`},
 		"[{peers: [tor-a]}]": {`advertisements[0].peers[0]: "tor-a": unknown peer; there is none`},
 	})
 }

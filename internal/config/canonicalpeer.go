@@ -75,6 +75,7 @@ func (a Advertisement) wire() wireAdvertisement {
 		NodeSelector:        a.NodeSelector.wire(),
 		ServiceSelector:     a.ServiceSelector.wire(),
 		Namespaces:          a.Namespaces,
+		PodCIDRs:            a.PodCIDRs,
 		AggregationLength:   a.AggregationLength,
 		AggregationLengthV6: a.AggregationLengthV6,
 		LocalPref:           a.LocalPref,

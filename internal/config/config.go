@@ -252,6 +252,9 @@ type Advertisement struct {
 	ServiceSelector Selector
 	Namespaces      []string // empty: every namespace
 
+	// PodCIDRs: each node announces its Node's spec.podCIDRs as well.
+	PodCIDRs bool // default false
+
 	// AggregationLength and AggregationLengthV6 make one prefix of the addresses
 	// within it; 32 and 128, the defaults, announce each address. Addresses of
 	// Services with externalTrafficPolicy Local are always announced one by one:

@@ -112,6 +112,7 @@ type (
 		NodeSelector        *wireSelector `yaml:"nodeSelector,omitempty"`
 		ServiceSelector     *wireSelector `yaml:"serviceSelector,omitempty"`
 		Namespaces          []string      `yaml:"namespaces,omitempty"`
+		PodCIDRs            bool          `yaml:"podCIDRs,omitempty"`
 		AggregationLength   int           `yaml:"aggregationLength"`
 		AggregationLengthV6 int           `yaml:"aggregationLengthV6"`
 		Communities         []string      `yaml:"communities,omitempty"`

@@ -59,10 +59,11 @@ type Route struct {
 type Peer struct {
 	Name, State, LastError, Withheld string
 
-	Address netip.Addr // invalid: whoever connects
-	Since   time.Time  // it is up, or down, since then
-	Routes  int
-	BFD     string // Up, Init or Down; empty: none
+	Address  netip.Addr // invalid: whoever connects
+	Since    time.Time  // it is up, or down, since then
+	Routes   int
+	PodCIDRs int
+	BFD      string // Up, Init or Down; empty: none
 }
 
 // Forwarding is what the speaker knows of its node's kube-proxy.

@@ -67,7 +67,8 @@ type SessionReport struct {
 	State     string     `json:"state"`   // RFC 4271 section 8.2.2
 	Since     time.Time  `json:"since,omitzero"`
 	BFD       string     `json:"bfd,omitempty"` // RFC 5880 section 6.2; empty: none
-	Routes    int        `json:"routes"`
+	Routes    int        `json:"routes"`        // of Services
+	PodCIDRs  int        `json:"podCIDRs"`      // of the node's pods
 	LastError string     `json:"lastError,omitempty"`
 }
 
@@ -94,7 +95,7 @@ func (s *Status) Report() Report {
 	for _, a := range s.answers {
 		r.Nodes = append(r.Nodes, s.node(a))
 		for _, p := range a.State.Peers {
-			r.Sessions = append(r.Sessions, SessionReport{a.Node, p.Name, p.Address, p.State, p.Since, p.BFD, p.Routes, strings.ReplaceAll(p.LastError, "\n", "; ")})
+			r.Sessions = append(r.Sessions, SessionReport{a.Node, p.Name, p.Address, p.State, p.Since, p.BFD, p.Routes, p.PodCIDRs, strings.ReplaceAll(p.LastError, "\n", "; ")})
 		}
 	}
 	for _, svc := range s.services {

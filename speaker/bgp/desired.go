@@ -36,6 +36,7 @@ type attributes struct {
 	bandwidth config.LinkBandwidthForm
 	community config.CommunityWeights
 	draining  bool
+	pods      bool // a prefix of pods
 	more      *config.Attributes
 }
 
@@ -144,7 +145,10 @@ func (s *session) add(r plan.Route, own plan.NextHops) bool {
 	name := pathName{prefix: r.Prefix.Masked()}
 	a := attributes{
 		asn: s.LocalASN, internal: s.Internal, weight: max(r.Weight, 1), encodings: s.Weights,
-		bandwidth: s.LinkBandwidth, community: s.Community, draining: r.Draining, more: r.Attributes,
+		bandwidth: s.LinkBandwidth, community: s.Community, draining: r.Draining, pods: r.Pods, more: r.Attributes,
+	}
+	if r.Pods {
+		a.encodings = 0 // one node alone has it
 	}
 	if s.Weights == config.EncodeAddPath {
 		for i, hop := range r.NextHops {

@@ -289,6 +289,16 @@ func inOrder(m map[pathName]attributes) []pathName {
 
 func keys(m map[pathName]attributes) []pathName { return surplus(m, nil) }
 
+// podCIDRs counts those that are the node's pods'.
+func podCIDRs(m map[pathName]attributes) (n int) {
+	for r, a := range m {
+		if a.pods && r.id <= 1 {
+			n++
+		}
+	}
+	return n
+}
+
 // prefixes counts the prefixes of routes, each of which may have many paths.
 func prefixes(m map[pathName]attributes) (n int) {
 	for r := range m {

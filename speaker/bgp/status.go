@@ -35,7 +35,8 @@ type PeerStatus struct {
 	Since       time.Time // it is up, or down, since then
 	LastError   string    // what went wrong last and what to look at; stays when it is up again
 	LastErrorAt time.Time
-	Routes      int    // prefixes that gobgp announces to the peer; 0 unless it is Established
+	Routes      int    // prefixes for Services that gobgp announces to the peer; 0 unless it is Established
+	PodCIDRs    int    // and those of the node's pods
 	BFD         string // Up, Init or Down; empty: none
 	Restarts    bool   // the peer keeps our routes while we restart (RFC 4724), as of its last OPEN
 	AddPath     bool   // the peer takes more than one path of a prefix (RFC 7911), as of its last OPEN, in each family that we have routes of
@@ -73,8 +74,9 @@ func (st *status) list() []PeerStatus {
 	for _, p := range st.peers {
 		one := p.PeerStatus
 		if one.State != Established {
-			one.Routes = 0
+			one.Routes, one.PodCIDRs = 0, 0
 		}
+		one.Routes = max(0, one.Routes-one.PodCIDRs)
 		list = append(list, one)
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })

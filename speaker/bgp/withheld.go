@@ -28,7 +28,7 @@ func (st *status) routes(name string, routes map[pathName]attributes, missing st
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if p := st.peers[name]; p != nil {
-		p.Routes, p.has, p.missing = prefixes(routes), familiesOf(routes), missing
+		p.Routes, p.PodCIDRs, p.has, p.missing = prefixes(routes), podCIDRs(routes), familiesOf(routes), missing
 		p.AddPath = p.paths.all(p.has)
 		st.withhold(p)
 	}

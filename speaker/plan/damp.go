@@ -75,7 +75,7 @@ func Damp(prev Holds, t Table, w config.Weights, now time.Time) (Table, Holds, t
 
 // damped tells whether a route's weight may change: an aggregate has none, and
 // what drains is no announcer any more.
-func damped(r Route) bool { return r.Prefix.IsSingleIP() && !r.Draining }
+func damped(r Route) bool { return r.Prefix.IsSingleIP() && !r.Pods && !r.Draining }
 
 // step is one address's part of Damp.
 func (h Hold) step(wanted []NodeWeight, w config.Weights, now time.Time) Hold {

@@ -172,6 +172,10 @@ func parseNode(t *testing.T, w []string) (cluster.Node, hostOnly) {
 		case "gateway":
 			a := addr(t, value)
 			host.gateways = map[cluster.Family]netip.Addr{cluster.FamilyOf(a): a}
+		case "pods":
+			for p := range strings.SplitSeq(value, ",") {
+				n.PodCIDRs = append(n.PodCIDRs, netip.MustParsePrefix(p))
+			}
 		case "cordoned":
 			n.Unschedulable = true
 		case "notready":
@@ -323,6 +327,9 @@ func where(s plan.Session) string {
 
 func routeText(r plan.Route) string {
 	text := fmt.Sprintf("route %s %s weight %d", r.Peer, r.Prefix, r.Weight)
+	if r.Pods {
+		text = fmt.Sprintf("route %s %s of pods", r.Peer, r.Prefix)
+	}
 	if r.Draining {
 		text += " draining"
 	}

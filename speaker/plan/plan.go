@@ -143,6 +143,9 @@ type Route struct {
 	Peer   string
 	Prefix netip.Prefix
 	Weight uint32 // at least 1
+	// Pods: the prefix is one of the Node's spec.podCIDRs, and no Service's. It has no
+	// weight to speak of.
+	Pods bool
 	// Draining routes are announced with GRACEFUL_SHUTDOWN (RFC 8326), and with
 	// LOCAL_PREF 0 over iBGP, so that routers turn to others before they go.
 	Draining bool
@@ -153,7 +156,7 @@ type Route struct {
 }
 
 func (r Route) equal(o Route) bool {
-	return r.Peer == o.Peer && r.Prefix == o.Prefix && r.Weight == o.Weight && r.Draining == o.Draining &&
+	return r.Peer == o.Peer && r.Prefix == o.Prefix && r.Weight == o.Weight && r.Pods == o.Pods && r.Draining == o.Draining &&
 		slices.Equal(r.NextHops, o.NextHops) &&
 		r.Attributes.Equal(o.Attributes)
 }
@@ -225,7 +228,7 @@ func Compute(in Input) Table {
 	}
 	slices.SortFunc(t.Decisions, compareDecisions)
 	slices.SortFunc(t.Claims, func(a, b Claim) int { return a.Addr.Compare(b.Addr) })
-	t.Routes = routes(out, bgp.entries, t.replicate)
+	t.Routes = routes(out, bgp.entries, in.podCIDRs(nodes), t.replicate)
 	return t
 }
 

@@ -22,16 +22,39 @@ type offer struct {
 	entry int
 }
 
+// podCIDRs are the prefixes of this node's pods, and whether it is about to go. Whether
+// it takes traffic for Services does not matter.
+func (in Input) podCIDRs(n nodes) (out []Route) {
+	self := n.byName[in.Self]
+	draining := in.Leaving || Drains(self, in.Config.Nodes) != ""
+	for _, p := range self.PodCIDRs {
+		out = append(out, Route{Prefix: p.Masked(), Weight: 1, Pods: true, Draining: draining})
+	}
+	return out
+}
+
 // routes are those of all sessions. Of the advertisements that yield one prefix
 // for one peer the first counts; an aggregate drains only with all that it stands
 // for.
-func routes(list []outgoing, entries []entry, replicate func(Route, []NodeWeight) []netip.Addr) []Route {
+func routes(list []outgoing, entries []entry, pods []Route, replicate func(Route, []NodeWeight) []netip.Addr) []Route {
 	var offers []offer
 	for _, o := range list {
 		for _, i := range o.entries {
 			for _, s := range entries[i].sessions {
 				r := o.route(entries[i], s)
 				r.NextHops = replicate(r, o.nodes)
+				offers = append(offers, offer{r, i})
+			}
+		}
+	}
+	for i, e := range entries {
+		for _, s := range e.sessions {
+			for _, r := range pods {
+				if !e.PodCIDRs {
+					break
+				}
+				r.Peer, r.Attributes = s.Name, e.attributes
+				r.NextHops = replicate(r, nil)
 				offers = append(offers, offer{r, i})
 			}
 		}
