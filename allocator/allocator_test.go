@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -20,7 +21,7 @@ func pool(ranges ...string) string {
 const broken = "apiVersion: heraldlb.io/v1\npools:\n- name: public\n  ranges: [192.0.2.0/33]\n  colour: red\n"
 
 func TestAddressesAreHandedOutAndFreed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1-192.0.2.2"))
 		_, stop := w.lead(t)
 		defer stop()
@@ -41,7 +42,7 @@ func TestAddressesAreHandedOutAndFreed(t *testing.T) {
 }
 
 func TestRestartWritesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1-192.0.2.2"))
 		w.create("a", "b", "c")
 		_, stop := w.lead(t)
@@ -61,7 +62,7 @@ func TestRestartWritesNothing(t *testing.T) {
 // lags. A Service that is asked first must not get an address that is given
 // away already.
 func TestAddressOfAWriteWithoutAnAnswerIsNotGivenAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1-192.0.2.9"))
 		_, stop := w.lead(t)
 		defer stop()
@@ -97,7 +98,7 @@ func TestAddressOfAWriteWithoutAnAnswerIsNotGivenAgain(t *testing.T) {
 }
 
 func TestAddressOfAWriteUnderWayIsNotGivenAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1-192.0.2.9"))
 		release := make(chan struct{})
 		w.write = func(_ context.Context, key string) error {
@@ -118,7 +119,7 @@ func TestAddressOfAWriteUnderWayIsNotGivenAgain(t *testing.T) {
 }
 
 func TestRefusedWriteLeavesItsAddressToOthersAndIsTriedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))
 		var refuse atomic.Bool
 		refuse.Store(true)
@@ -144,7 +145,7 @@ func TestRefusedWriteLeavesItsAddressToOthersAndIsTriedAgain(t *testing.T) {
 }
 
 func TestServiceThatGoesWhileItIsWrittenIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))
 		release := make(chan struct{})
 		w.write = func(_ context.Context, key string) error {
@@ -171,7 +172,7 @@ func TestServiceThatGoesWhileItIsWrittenIsForgotten(t *testing.T) {
 
 // The Source may show a status before its writer has heard that it is written.
 func TestNoWriteIsPendingForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.0.0.0/16"))
 		a, stop := w.lead(t)
 		defer stop()
@@ -187,7 +188,7 @@ func TestNoWriteIsPendingForEver(t *testing.T) {
 }
 
 func TestManyServicesAreWrittenSixteenAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.0.0.0/16"))
 		w.write = func(context.Context, string) error { time.Sleep(10 * time.Millisecond); return nil }
 		for i := range 200 {
@@ -212,7 +213,7 @@ func TestManyServicesAreWrittenSixteenAtATime(t *testing.T) {
 }
 
 func TestNothingIsWrittenBeforeTheCachesAreSynced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))
 		w.synced = false
 		w.create("a")
@@ -229,7 +230,7 @@ func TestNothingIsWrittenBeforeTheCachesAreSynced(t *testing.T) {
 }
 
 func TestLostLeadershipEndsWithNoWriteUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.0.0.0/24"))
 		for i := range 100 {
 			w.create(fmt.Sprintf("s%03d", i))

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -33,7 +34,7 @@ func TestStatusesOfAnotherControllerAreLeftAlone(t *testing.T) {
 		"no configuration": "", "a broken one": broken, "pools": pool("192.0.2.0/24"),
 	} {
 		t.Run(desc, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(text)
 				w.create("host", "one", "three")
 				w.give("host", "cloud")
@@ -57,7 +58,7 @@ func TestStatusesOfAnotherControllerAreLeftAlone(t *testing.T) {
 // What was said to a Service that another controller has come to serve is taken
 // back, and nothing else.
 func TestAServiceThatAnotherControllerHasTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))
 		w.create("a", "b")
 		_, stop := w.lead(t)
@@ -76,7 +77,7 @@ func TestAServiceThatAnotherControllerHasTaken(t *testing.T) {
 
 // Hostname, ports and mode are Herald's as much as the address is.
 func TestWhatAStatusSaysBesideTheAddressIsPutRight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))
 		w.create("a")
 		_, stop := w.lead(t)

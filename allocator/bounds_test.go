@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestMessagesAreShort(t *testing.T) {
 	const most = 2000
 	long := strings.Repeat("\x01", 330<<10)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/24"))
 		longest := 0
 		w.write = func(context.Context, string) error { return nil }

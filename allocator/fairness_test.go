@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -32,7 +33,7 @@ func TestWritesThatFailStarveNobody(t *testing.T) {
 		took time.Duration
 	}{{40, 5 * time.Second}, {100, 200 * time.Millisecond}, {1000, 50 * time.Millisecond}} {
 		t.Run(fmt.Sprint(tt.n, " of ", tt.took), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(pool("10.0.0.0/16"))
 				hang(w, tt.took)
 				_, stop := w.lead(t)
@@ -62,7 +63,7 @@ func TestWritesThatFailStarveNobody(t *testing.T) {
 
 // Who is first in the alphabet is not first in the queue.
 func TestTheOldestWriteIsFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.0.0.0/16"))
 		w.write = func(context.Context, string) error { time.Sleep(time.Second); return nil }
 		_, stop := w.lead(t)
@@ -95,7 +96,7 @@ func TestTheServiceThatFailsAloneWaitsLonger(t *testing.T) {
 		want   [2]int // at least, at most
 	}{"others are taken": {true, [2]int{20, 40}}, "nobody is": {false, [2]int{550, 650}}} {
 		t.Run(desc, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(pool("10.0.0.0/16"))
 				var tries atomic.Int64
 				w.write = func(_ context.Context, key string) error {
@@ -129,7 +130,7 @@ func TestTwoControllersDoNotFight(t *testing.T) {
 		"addresses": {"10.0.0.11", "10.0.0.12"}, "one address": {"192.0.2.77"}, "nothing": nil,
 	} {
 		t.Run(desc, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(pool("192.0.2.0/26"))
 				_, stop := w.lead(t)
 				defer stop()
@@ -187,7 +188,7 @@ func TestTwoControllersDoNotFight(t *testing.T) {
 // A leader that was paused between its decision and its write writes nothing: the
 // Service is another by then.
 func TestAWriteOfWhatIsNoLongerSoIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/29"))
 		pause := make(chan struct{})
 		w.write = func(context.Context, string) error { <-pause; return nil }

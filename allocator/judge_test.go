@@ -12,13 +12,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/internal/config"
 	"github.com/heraldlb/herald/internal/serve/servetest"
 )
 
 func TestBrokenConfigurationLeavesTheLastGoodOneInForce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1-192.0.2.2"))
 		a, stop := w.lead(t)
 		defer stop()
@@ -55,7 +56,7 @@ func TestBrokenConfigurationLeavesTheLastGoodOneInForce(t *testing.T) {
 }
 
 func TestAcceptedConfigurationSurvivesARestartWithABrokenOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1-192.0.2.2"))
 		w.create("a")
 		_, stop := w.lead(t)
@@ -76,7 +77,7 @@ func TestAcceptedConfigurationSurvivesARestartWithABrokenOne(t *testing.T) {
 func TestNothingIsHandedOutBeforeThereIsAValidConfiguration(t *testing.T) {
 	for desc, first := range map[string]string{"broken": broken, "missing": ""} {
 		t.Run(desc, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(first)
 				w.create("a")
 				_, stop := w.lead(t)
@@ -93,7 +94,7 @@ func TestNothingIsHandedOutBeforeThereIsAValidConfiguration(t *testing.T) {
 }
 
 func TestAConfigurationThatIsNotUTF8(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld("")
 		w.configure("")
 		w.set(func() { w.config.Data, w.config.Binary = nil, []string{ConfigKey} })
@@ -107,7 +108,7 @@ func TestAConfigurationThatIsNotUTF8(t *testing.T) {
 }
 
 func TestConfigurationIsInForceOnlyOnceItIsPublished(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))
 		w.publish = func() error { return errors.New("away") }
 		w.create("a")
@@ -122,7 +123,7 @@ func TestConfigurationIsInForceOnlyOnceItIsPublished(t *testing.T) {
 }
 
 func TestDeletedAcceptedConfigurationIsPublishedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))
 		_, stop := w.lead(t)
 		defer stop()
@@ -140,7 +141,7 @@ func TestDeletedAcceptedConfigurationIsPublishedAgain(t *testing.T) {
 }
 
 func TestUnreadableAcceptedConfigurationIsReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1/32"))
 		_ = w.PublishConfigMap(t.Context(), "herald-accepted", nil, map[string]string{ConfigKey: "apiVersion: heraldlb.io/v9"})
 		w.create("a")
@@ -156,7 +157,7 @@ func TestUnreadableAcceptedConfigurationIsReplaced(t *testing.T) {
 // TestWarningsStandInTheEventOfAnAcceptedConfiguration also wants them told again
 // when they are others, and the configuration in force.
 func TestWarningsStandInTheEventOfAnAcceptedConfiguration(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		odd := func(more string) string {
 			return pool("192.0.2.1/32") + "advertisements: [{localPref: 50" + more + "}]\n"
 		}
@@ -227,7 +228,7 @@ func TestNoteFitsIntoAnEvent(t *testing.T) {
 
 // Whoever reads that a configuration is accepted may rely on it.
 func TestAcceptedMeansPublished(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		w := newWorld(pool("192.0.2.1/32"))
 		w.metrics = NewMetrics(reg)
@@ -308,7 +309,7 @@ func TestAPoolThatHoldsWhatTheClusterHas(t *testing.T) {
 		"10.77.0.13-10.77.0.20": "",
 	} {
 		t.Run(ranges, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(pool("192.0.2.1/32"))
 				w.nodes = nodes
 				w.create("a")
@@ -332,7 +333,7 @@ func TestAPoolThatHoldsWhatTheClusterHas(t *testing.T) {
 // A Node that joins with an address of a pool in force gets no competition, and the
 // configuration can still be changed.
 func TestANodeThatJoinsWithAnAddressOfAPool(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.77.0.10-10.77.0.12"))
 		w.create("a")
 		a, stop := w.lead(t)

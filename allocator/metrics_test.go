@@ -11,13 +11,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/internal/serve/servetest"
 )
 
 // Each row is something that happens, and all that it changes.
 func TestMetricsFollowWhatHappens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.1-192.0.2.3"))
 		reg := prometheus.NewRegistry()
 		a, err := New(Options{

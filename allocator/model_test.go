@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/internal/config"
 )
@@ -34,7 +35,7 @@ func TestModel(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprint("seed ", n), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { newModel(t, n).run(*steps) })
+			bubble.Test(t, func(t *testing.T) { newModel(t, n).run(*steps) })
 		})
 	}
 }
@@ -43,7 +44,7 @@ func TestModel(t *testing.T) {
 func FuzzModel(f *testing.F) {
 	f.Add(uint64(1), uint16(100))
 	f.Fuzz(func(t *testing.T, n uint64, steps uint16) {
-		synctest.Test(t, func(t *testing.T) { newModel(t, n).run(int(steps) % 500) })
+		bubble.Test(t, func(t *testing.T) { newModel(t, n).run(int(steps) % 500) })
 	})
 }
 

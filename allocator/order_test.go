@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -25,7 +25,7 @@ func (w *world) ask(name, key, value string) {
 // An address that one Service leaves for another is given on when that is written,
 // and not at all if it cannot be.
 func TestAnAddressIsGivenOnWhenItsStatusHasLeftIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/29"))
 		_, stop := w.lead(t)
 		defer stop()
@@ -52,7 +52,7 @@ func TestAnAddressIsGivenOnWhenItsStatusHasLeftIt(t *testing.T) {
 }
 
 func TestExchangesAndChains(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/28"))
 		w.write = func(context.Context, string) error { time.Sleep(10 * time.Millisecond); return nil }
 		_, stop := w.lead(t)

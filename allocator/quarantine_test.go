@@ -8,12 +8,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
 // What a Service leaves is handed out last for five minutes, and first again then.
 func TestAnAddressThatWasLeftIsInQuarantine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/29"))
 		w.create("a", "b")
 		_, stop := w.lead(t)
@@ -37,7 +38,7 @@ func TestAnAddressThatWasLeftIsInQuarantine(t *testing.T) {
 
 // Nobody waits for its end.
 func TestAFullPoolDoesNotWaitForAQuarantine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/31"))
 		w.create("a", "b", "c")
 		_, stop := w.lead(t)
@@ -49,7 +50,7 @@ func TestAFullPoolDoesNotWaitForAQuarantine(t *testing.T) {
 }
 
 func TestAPoolWithoutQuarantine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(strings.Replace(pool("192.0.2.0/29"), "- name: public\n", "- name: public\n  quarantine: 0s\n", 1))
 		w.create("a", "b")
 		_, stop := w.lead(t)
@@ -64,7 +65,7 @@ func TestAPoolWithoutQuarantine(t *testing.T) {
 
 // An address is left when the status has let go of it, not when that is decided.
 func TestAQuarantineBeginsWhenTheStatusLetsGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/29"))
 		w.create("a")
 		_, stop := w.lead(t)
@@ -86,7 +87,7 @@ func TestAQuarantineBeginsWhenTheStatusLetsGo(t *testing.T) {
 
 // The next leader knows what was left before its time, from the report.
 func TestANewLeaderKnowsTheQuarantine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/29"))
 		w.options.Status = statusName
 		w.create("a", "b")

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -22,7 +23,7 @@ func lastReport(w *world) (text string, n int) {
 
 // What is wrong stands in the API for as long as it is wrong.
 func TestReport(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/31"))
 		w.options.Status = statusName
 		w.create("a", "b", "c")
@@ -79,7 +80,7 @@ services:
 
 // A burst of changes is a few reports.
 func TestReportsAreFew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/24"))
 		w.options.Status = statusName
 		_, stop := w.lead(t)
@@ -102,7 +103,7 @@ func TestReportsAreFew(t *testing.T) {
 
 // Addresses are handed out whether reports can be written and read, or not.
 func TestReportsAreNoCondition(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld("")
 		w.options.Status = statusName
 		w.unread = fmt.Errorf("%w: forbidden", cluster.ErrRefused)

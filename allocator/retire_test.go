@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/internal/config"
 )
@@ -38,7 +39,7 @@ func retired(t *testing.T, w *world) string {
 // An edit that leaves addresses in use out of every pool takes them from nobody. The
 // speakers find them in what is published, until their Services go or ask to move.
 func TestAddressesOfARemovedRangeStay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.99.16.0/29"))
 		w.create("a", "b", "c", "d")
 		_, stop := w.lead(t)
@@ -93,7 +94,7 @@ func TestAddressesOfARemovedRangeStay(t *testing.T) {
 }
 
 func TestAddressesOfARemovedRangeAreReleasedOnRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.99.16.0/29"))
 		w.create("a", "b")
 		_, stop := w.lead(t)
@@ -107,7 +108,7 @@ func TestAddressesOfARemovedRangeAreReleasedOnRequest(t *testing.T) {
 // Whoever moves keeps the old address, and speakers announce it, until the status says
 // the new one: the write may fail.
 func TestARetiredAddressStaysWhileItsServiceMoves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("10.99.16.0/29"))
 		w.create("a")
 		_, stop := w.lead(t)

@@ -2,8 +2,8 @@ package allocator
 
 import (
 	"testing"
-	"testing/synctest"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -21,7 +21,7 @@ func TestServicesThatAreServed(t *testing.T) {
 		"serviceClass: example.com/x": {"a 192.0.2.0 Allocated", "b", "c 192.0.2.1 Allocated"},
 	} {
 		t.Run(text, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(pool("192.0.2.0/24") + text)
 				classes(w)
 				_, stop := w.lead(t)
@@ -34,7 +34,7 @@ func TestServicesThatAreServed(t *testing.T) {
 
 // Who writes classless: ignore late loses nothing that is served.
 func TestClasslessServicesThatHaveAnAddressKeepIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(pool("192.0.2.0/24"))
 		classes(w)
 		_, stop := w.lead(t)
@@ -49,7 +49,7 @@ func TestClasslessServicesThatHaveAnAddressKeepIt(t *testing.T) {
 // What the allocator was started with counts before there is a configuration, and
 // more than what it says; and the speakers hear of it.
 func TestFlagsCountMoreThanTheConfiguration(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld("")
 		w.options.Classless, w.options.ServiceClass = "ignore", "example.com/x"
 		classes(w)

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -31,7 +32,7 @@ func TestAChangeDuringTheOwnWriteCounts(t *testing.T) {
 		}, []string{"a 192.0.2.1 Allocated", "b"}},
 	} {
 		t.Run(desc, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(tt.config)
 				w.create("a")
 				_, stop := w.lead(t)

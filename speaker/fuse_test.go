@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/speaker/plan"
 )
@@ -46,7 +47,7 @@ func lacking(all cluster.Snapshot, n int) cluster.Snapshot {
 }
 
 func TestAMassWithdrawalIsHeldBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w, c := &world{wake: make(chan struct{}, 1)}, &counter{}
 		var told atomic.Int64
 		s, err := New(Options{Node: "n1", Source: w, Announcers: []Announcer{c}, Fused: func(string) { told.Add(1) }})
@@ -87,7 +88,7 @@ func TestAMassWithdrawalIsHeldBack(t *testing.T) {
 
 // What somebody deletes goes at once, and so does what ends beside a hold.
 func TestWhatIsDeletedIsNotHeldBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w, c := &world{wake: make(chan struct{}, 1)}, &counter{}
 		s, err := New(Options{Node: "n1", Source: w, Announcers: []Announcer{c}})
 		if err != nil {

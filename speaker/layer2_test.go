@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/speaker/plan"
 )
@@ -79,7 +80,7 @@ type layer2World struct {
 }
 
 func runLayer2(t *testing.T, body func(t *testing.T, w *layer2World)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := &layer2World{
 			world:   &world{wake: make(chan struct{}, 1), conf: layer2Conf, snap: pods(1), synced: true},
 			gossip:  &gossip{alive: map[string]bool{}, wake: make(chan struct{}, 1)},
@@ -236,7 +237,7 @@ func (noLink) Usable(netip.Addr, []string, []string) []string { return nil }
 
 // A pool on no link is silent everywhere, and its owner alone knows why.
 func TestAnOwnerWithoutALinkSaysSo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := &world{wake: make(chan struct{}, 1), conf: layer2Conf, snap: pods(1), synced: true}
 		g := &gossip{alive: map[string]bool{}, wake: make(chan struct{}, 1)}
 		var told []string

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 	"github.com/heraldlb/herald/speaker/plan"
 )
@@ -118,7 +119,7 @@ func (r *recorder) want(t *testing.T, weights ...uint32) {
 
 // run starts a speaker on n1 in a bubble with its own clock, and ends it.
 func run(t *testing.T, body func(t *testing.T, s *Speaker, w *world, r *recorder)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w, r := &world{wake: make(chan struct{}, 1)}, &recorder{}
 		s, err := New(Options{Node: "n1", Source: w, Announcers: []Announcer{r}})
 		if err != nil {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/cluster"
 )
 
@@ -36,7 +36,7 @@ func TestNoStormCostsMoreThanAFifth(t *testing.T) {
 		{"members, and they are very long", 3 * time.Second, func(_ *slow, g *gossip) { push(g.wake) }},
 		{"all at once", 50 * time.Millisecond, func(w *slow, g *gossip) { push(w.wake); push(g.wake) }},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := &slow{world: &world{wake: make(chan struct{}, 1), conf: layer2Conf, snap: pods(1), synced: true}, took: tt.took}
 			g := &gossip{alive: map[string]bool{"n1": true}, wake: make(chan struct{}, 1)}
 			s, err := New(Options{Node: "n1", Source: w, Members: g, Announcers: []Announcer{&claimed{}}})
@@ -75,7 +75,7 @@ func push(c chan struct{}) {
 // A member that dies in the pause of a large cluster is acted upon at once all the
 // same.
 func TestADeathDoesNotWaitForThePause(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := &slow{world: &world{wake: make(chan struct{}, 1), conf: layer2Conf, snap: pods(1), synced: true}, took: 300 * time.Millisecond}
 		g := &gossip{alive: map[string]bool{"n1": true, "n2": true}, wake: make(chan struct{}, 1)}
 		s, err := New(Options{Node: "n1", Source: w, Members: g, Announcers: []Announcer{&claimed{}}})

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/heraldlb/herald/internal/bubble"
 )
 
 func TestWhatHangsIsEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var sick atomic.Bool
 		exits := 0
 		healthy := func() error {

@@ -5,10 +5,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/heraldlb/herald/internal/bubble"
 )
 
 func TestHangingCallIsAFault(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		a, err := New(Options{HangAfter: 3 * time.Second})
 		if err != nil {
 			t.Fatal(err)

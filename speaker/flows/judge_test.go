@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/internal/share"
 )
 
@@ -30,7 +30,7 @@ func report(flows uint32, addrs ...netip.Addr) share.Report {
 
 // TestTheFirstNodeJudges has the others answer over HTTP, and their counts change.
 func TestTheFirstNodeJudges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		counts := map[string]uint32{"n1": 1000, "n2": 1000, "n3": 1000}
 		away := map[string]bool{}
 		at := map[string]netip.Addr{"n2": addr("10.0.0.2"), "n3": addr("10.0.0.3")}

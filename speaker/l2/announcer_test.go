@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/internal/bubble"
 	"github.com/heraldlb/herald/speaker/plan"
 )
 
@@ -20,7 +20,7 @@ func TestNewRefuses(t *testing.T) {
 
 // TestApplyAroundRun calls Apply before, while and after Run runs.
 func TestApplyAroundRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		a, err := New(Options{})
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/heraldlb/herald/internal/bubble"
 )
 
 // recorder notes when what was sent.
@@ -49,7 +51,7 @@ func rest(d time.Duration) {
 
 // sending runs a sender in a bubble with a clock of its own.
 func sending(t *testing.T, rate int, f func(s *sender, r *recorder)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s, r := newSender(rate), newRecorder()
 		ctx, stop := context.WithCancel(t.Context())
 		var done sync.WaitGroup
